@@ -1,0 +1,194 @@
+/**
+ * The activation protocol: what a front may ask of a SAM worker, and what the command line may ask of it on the other
+ * socket. There is deliberately no message that says "sign this digest with that key": a signature takes a bearer
+ * token, a SAD and digests, and the worker checks all three itself.
+ *
+ * A frame is a 4-byte big-endian length and that many bytes of UTF-8 JSON; requests carry an `id` that the answer
+ * repeats, and answers may come in any order. Binary values are standard base64.
+ */
+import type { DigestAlgorithm } from './digest.js'
+import type { ErrorCode } from './errors.js'
+import type { KeySpec, Mechanism } from './hsm/hsm.js'
+
+/** Largest frame either side accepts, in bytes. 500 SHA-512 digests and their signatures stay far below. */
+export const MAX_FRAME = 1024 * 1024
+
+/** Where a request came from, for the log. */
+export interface Origin {
+  readonly requestId: string
+  readonly address: string
+  readonly api: 'v1' | 'v2' | 'oauth2' | 'cli'
+}
+
+/** What the signer presented with an authorization. */
+export interface PresentedFactors {
+  readonly code?: string
+  readonly pin?: string
+}
+
+export interface FrontVerbs {
+  /** Password login of the built-in client `basic` (CSC API v1 §11.2, v2.2 §11.2). */
+  login: {
+    request: { origin: Origin; login: string; password: string; rememberMe: boolean }
+    response: { accessToken: string; refreshToken?: string; expiresIn: number }
+  }
+  /** A refresh token opens a new session without authorizations; the old refresh token dies with it. */
+  refresh: {
+    request: { origin: Origin; refreshToken: string }
+    response: { accessToken: string; refreshToken?: string; expiresIn: number }
+  }
+  /** Revokes a token of the caller's own client and signer (CSC `auth/revoke`). */
+  revoke: {
+    request: { origin: Origin; bearer: string; token: string; hint?: 'access_token' | 'refresh_token' }
+    response: Record<string, never>
+  }
+  authorize: {
+    request: {
+      origin: Origin
+      bearer: string
+      credentialId: string
+      numSignatures: number
+      /** Base64; absent for an open authorization. */
+      digests?: string[]
+      /** Sent by v2 only; v1 tells the algorithm by the length of the digests. */
+      digestAlgorithm?: DigestAlgorithm
+      factors: PresentedFactors
+      description?: string
+    }
+    response: { sad: string; expiresIn: number }
+  }
+  sign: {
+    request: {
+      origin: Origin
+      bearer: string
+      sad: string
+      credentialId: string
+      /** Base64, each of the length of `mechanism.hash`. */
+      digests: string[]
+      mechanism: Mechanism
+    }
+    /** Base64, in the order of the digests. */
+    response: { operation: string; signatures: string[] }
+  }
+  /** Announces the boot key of a front's log writer: DER SubjectPublicKeyInfo (Ed25519), base64. */
+  announce: {
+    request: { bootId: string; node: string; publicKey: string }
+    response: Record<string, never>
+  }
+  /** Whether this worker can sign now: device, database and clock. */
+  health: {
+    request: Record<string, never>
+    response: { device: boolean; database: boolean; clock: boolean; demo: boolean }
+  }
+}
+
+export interface CredentialSummary {
+  credentialID: string
+  signer: string
+  key: KeySpec
+  state: 'pending' | 'active' | 'suspended' | 'revoked' | 'expired'
+  scal: '1' | '2'
+  multisign: number
+  sessionWide: boolean
+  pin: boolean
+  subject?: string
+  serialNumber?: string
+  notAfter?: string
+}
+
+export interface SignerSummary {
+  signerId: string
+  login: string
+  name: string
+  state: 'active' | 'suspended'
+  locked: boolean
+}
+
+export interface FactorSummary {
+  authenticatorId: string
+  signer: string
+  state: 'active' | 'revoked' | 'ended'
+  demo: boolean
+  createdAt: string
+}
+
+export interface ClientSummary {
+  clientId: string
+  name: string
+  state: 'active' | 'disabled'
+  redirectUris: string[]
+}
+
+type Role = 'registration' | 'system' | 'security' | 'auditor'
+export type OperatorRole = Role
+
+/** Spoken on the administration socket (0600) only; every request carries the token of a named operator. */
+export interface AdminVerbs {
+  'signer.create': {
+    request: { login: string; name: string; phone?: string; password?: string }
+    response: { signerId: string; login: string; password?: string }
+  }
+  'signer.list': { request: Record<string, never>; response: { signers: SignerSummary[] } }
+  'signer.suspend': { request: { signer: string }; response: Record<string, never> }
+  'signer.resume': { request: { signer: string }; response: Record<string, never> }
+  'signer.unlock': { request: { signer: string }; response: Record<string, never> }
+  'signer.resetPassword': { request: { signer: string; password?: string }; response: { password?: string } }
+  'authenticator.enrol': {
+    request: { signer: string; algorithm?: 'SHA1' | 'SHA256' }
+    response: { authenticatorId: string; uri: string; secret: string }
+  }
+  'authenticator.list': { request: { signer: string }; response: { authenticators: FactorSummary[] } }
+  'authenticator.revoke': { request: { authenticatorId: string }; response: Record<string, never> }
+  'credential.create': {
+    request: {
+      signer: string
+      key: KeySpec
+      scal?: '1' | '2'
+      multisign?: number
+      sessionWide?: boolean
+      pin?: string
+      description?: string
+    }
+    /** `request` is a PEM certificate request where no certificate could be issued at once (outside demo). */
+    response: { credentialID: string; state: CredentialSummary['state']; request?: string }
+  }
+  'credential.list': { request: { signer?: string }; response: { credentials: CredentialSummary[] } }
+  'credential.show': { request: { credentialID: string }; response: CredentialSummary & { certificates: string[] } }
+  'credential.suspend': { request: { credentialID: string }; response: Record<string, never> }
+  'credential.resume': { request: { credentialID: string }; response: Record<string, never> }
+  'credential.revoke': { request: { credentialID: string }; response: Record<string, never> }
+  /** Chain as PEM, leaf first; refused unless it matches key and signer. Also renews on the same key. */
+  'credential.import': { request: { credentialID: string; chain: string }; response: { state: CredentialSummary['state'] } }
+  /** A new certificate on the same key: from the demo CA at once, else a new request to carry out. */
+  'credential.renew': {
+    request: { credentialID: string }
+    response: { state: CredentialSummary['state']; request?: string }
+  }
+  'client.create': { request: { name: string; redirectUri?: string }; response: { clientId: string; clientSecret: string } }
+  'client.list': { request: Record<string, never>; response: { clients: ClientSummary[] } }
+  'client.disable': { request: { clientId: string }; response: Record<string, never> }
+  'client.rotate': { request: { clientId: string }; response: { clientSecret: string } }
+  'operator.create': { request: { name: string; role: Role }; response: { operatorId: string; token: string } }
+  'operator.list': {
+    request: Record<string, never>
+    response: { operators: { operatorId: string; name: string; role: Role; state: 'active' | 'disabled' }[] }
+  }
+  'operator.disable': { request: { operatorId: string }; response: Record<string, never> }
+  /** The demo CA's root certificate as PEM. */
+  'ca.root': { request: Record<string, never>; response: { pem: string } }
+}
+
+export type FrontVerb = keyof FrontVerbs
+export type AdminVerb = keyof AdminVerbs
+
+export interface RequestFrame {
+  id: number
+  verb: string
+  body: unknown
+  /** Administration socket only. */
+  operatorToken?: string
+}
+
+export type AnswerFrame =
+  | { id: number; ok: unknown }
+  | { id: number; error: { code: ErrorCode; detail?: string; retryAfter?: number } }
