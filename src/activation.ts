@@ -158,13 +158,19 @@ export interface AdminVerbs {
   'credential.resume': { request: { credentialID: string }; response: Record<string, never> }
   'credential.revoke': { request: { credentialID: string }; response: Record<string, never> }
   /** Chain as PEM, leaf first; refused unless it matches key and signer. Also renews on the same key. */
-  'credential.import': { request: { credentialID: string; chain: string }; response: { state: CredentialSummary['state'] } }
+  'credential.import': {
+    request: { credentialID: string; chain: string }
+    response: { state: CredentialSummary['state'] }
+  }
   /** A new certificate on the same key: from the demo CA at once, else a new request to carry out. */
   'credential.renew': {
     request: { credentialID: string }
     response: { state: CredentialSummary['state']; request?: string }
   }
-  'client.create': { request: { name: string; redirectUri?: string }; response: { clientId: string; clientSecret: string } }
+  'client.create': {
+    request: { name: string; redirectUri?: string }
+    response: { clientId: string; clientSecret: string }
+  }
   'client.list': { request: Record<string, never>; response: { clients: ClientSummary[] } }
   'client.disable': { request: { clientId: string }; response: Record<string, never> }
   'client.rotate': { request: { clientId: string }; response: { clientSecret: string } }
@@ -176,6 +182,35 @@ export interface AdminVerbs {
   'operator.disable': { request: { operatorId: string }; response: Record<string, never> }
   /** The demo CA's root certificate as PEM. */
   'ca.root': { request: Record<string, never>; response: { pem: string } }
+}
+
+/** Who may ask for what. No role can sign for a signer or read a secret that a signer keeps. */
+export const ADMIN_ROLE: { readonly [V in AdminVerb]: OperatorRole | 'any' } = {
+  'signer.create': 'registration',
+  'signer.list': 'any',
+  'signer.suspend': 'registration',
+  'signer.resume': 'registration',
+  'signer.unlock': 'registration',
+  'signer.resetPassword': 'registration',
+  'authenticator.enrol': 'registration',
+  'authenticator.list': 'any',
+  'authenticator.revoke': 'registration',
+  'credential.create': 'registration',
+  'credential.list': 'any',
+  'credential.show': 'any',
+  'credential.suspend': 'registration',
+  'credential.resume': 'registration',
+  'credential.revoke': 'registration',
+  'credential.import': 'registration',
+  'credential.renew': 'registration',
+  'client.create': 'system',
+  'client.list': 'any',
+  'client.disable': 'system',
+  'client.rotate': 'system',
+  'operator.create': 'security',
+  'operator.list': 'any',
+  'operator.disable': 'security',
+  'ca.root': 'any',
 }
 
 export type FrontVerb = keyof FrontVerbs

@@ -12,7 +12,8 @@ export interface Digest {
 
 /** @throws RangeError when `bytes` has not the length of the algorithm. */
 export function digest(algorithm: DigestAlgorithm, bytes: Uint8Array): Digest {
-  if (bytes.length !== DIGEST_LENGTH[algorithm]) throw new RangeError(`a ${algorithm} digest has ${DIGEST_LENGTH[algorithm]} bytes`)
+  if (bytes.length !== DIGEST_LENGTH[algorithm])
+    throw new RangeError(`a ${algorithm} digest has ${DIGEST_LENGTH[algorithm]} bytes`)
   return { algorithm, bytes }
 }
 

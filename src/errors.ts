@@ -74,7 +74,10 @@ export class ServiceError extends Error {
   readonly retryAfter: number | undefined
 
   constructor(code: ErrorCode, options: { detail?: string; retryAfter?: number; cause?: unknown } = {}) {
-    super(options.detail === undefined ? code : `${code}: ${options.detail}`, options.cause === undefined ? {} : { cause: options.cause })
+    super(
+      options.detail === undefined ? code : `${code}: ${options.detail}`,
+      options.cause === undefined ? {} : { cause: options.cause },
+    )
     this.name = 'ServiceError'
     this.code = code
     this.detail = options.detail

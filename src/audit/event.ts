@@ -1,0 +1,122 @@
+import type { Origin } from '../activation.js'
+import type { OperationId } from '../ids.js'
+
+/** Phases of an operation. Intention and outcome share the operation's id; everything else is `single`. */
+export const PHASE = { single: 0, intent: 1, outcome: 2, denied: 3, abandoned: 4, withheld: 5 } as const
+export type Phase = keyof typeof PHASE
+
+/** What an opening may be called. The names themselves are hidden behind the digests. */
+export type EvidenceName =
+  | 'actor' // id of the actor, where he has one
+  | 'client'
+  | 'signer'
+  | 'credential'
+  | 'certificate' // serial number, hex
+  | 'key' // SHA-256 of the SubjectPublicKeyInfo, base64url
+  | 'authorization'
+  | 'factor'
+  | 'session'
+  | 'operator'
+
+interface EventDefinition {
+  /** Frozen: a number is never given to another event (table audit.event_type). */
+  readonly ev: number
+  readonly phase: Phase
+  /** Openings every entry of this event carries; a missing value becomes a decoy, so that the count tells nothing. */
+  readonly opens: readonly EvidenceName[]
+  /** Whether a front may write it. */
+  readonly front?: true
+}
+
+/** The event catalogue: every name the log knows. */
+export const EVENTS = {
+  'audit.init': { ev: 1, phase: 'single', opens: ['actor', 'operator'] },
+  'audit.start': { ev: 2, phase: 'single', opens: [] },
+  'audit.stop': { ev: 3, phase: 'single', opens: [], front: true },
+  'key.generated': { ev: 50, phase: 'single', opens: ['actor', 'signer', 'credential', 'key'] },
+  'key.linked_cert': { ev: 51, phase: 'single', opens: ['actor', 'signer', 'credential', 'certificate', 'key'] },
+  'credential.created': { ev: 70, phase: 'single', opens: ['actor', 'signer', 'credential'] },
+  'credential.suspended': { ev: 71, phase: 'single', opens: ['actor', 'signer', 'credential'] },
+  'credential.resumed': { ev: 72, phase: 'single', opens: ['actor', 'signer', 'credential'] },
+  'credential.revoked': { ev: 73, phase: 'single', opens: ['actor', 'signer', 'credential'] },
+  'credential.request_signed': { ev: 74, phase: 'outcome', opens: ['actor', 'signer', 'credential', 'key'] },
+  'credential.listed': { ev: 75, phase: 'single', opens: ['actor', 'client', 'session'], front: true },
+  'credential.read': { ev: 76, phase: 'single', opens: ['actor', 'client', 'session', 'credential'], front: true },
+  'credential.abandoned': { ev: 77, phase: 'single', opens: ['signer', 'credential'] },
+  'signer.enrolled': { ev: 80, phase: 'single', opens: ['actor', 'signer'] },
+  'signer.suspended': { ev: 81, phase: 'single', opens: ['actor', 'signer'] },
+  'signer.resumed': { ev: 82, phase: 'single', opens: ['actor', 'signer'] },
+  'signer.unlocked': { ev: 83, phase: 'single', opens: ['actor', 'signer'] },
+  'signer.password_set': { ev: 84, phase: 'single', opens: ['actor', 'signer'] },
+  'factor.enrolled': { ev: 90, phase: 'single', opens: ['actor', 'signer', 'factor'] },
+  'factor.failed': { ev: 91, phase: 'single', opens: ['actor', 'client', 'signer', 'credential', 'session'] },
+  'factor.locked': { ev: 92, phase: 'single', opens: ['actor', 'client', 'signer', 'credential', 'session'] },
+  'factor.revoked': { ev: 93, phase: 'single', opens: ['actor', 'signer', 'factor'] },
+  'factor.ended': { ev: 94, phase: 'single', opens: ['actor', 'signer', 'factor'] },
+  'auth.login': { ev: 100, phase: 'single', opens: ['actor', 'client', 'signer', 'session'] },
+  'auth.login_failed': { ev: 101, phase: 'single', opens: ['actor', 'client', 'signer'] },
+  'auth.token_refreshed': { ev: 102, phase: 'single', opens: ['actor', 'client', 'signer', 'session'] },
+  'auth.token_revoked': { ev: 103, phase: 'single', opens: ['actor', 'client', 'signer', 'session'] },
+  'auth.session_ended': { ev: 104, phase: 'single', opens: ['actor', 'client', 'signer', 'session'] },
+  'sad.issued': {
+    ev: 110,
+    phase: 'single',
+    opens: ['actor', 'client', 'signer', 'credential', 'session', 'authorization', 'factor'],
+  },
+  'sad.denied': { ev: 111, phase: 'single', opens: ['actor', 'client', 'signer', 'credential', 'session'] },
+  'sign.intent': {
+    ev: 120,
+    phase: 'intent',
+    opens: ['actor', 'client', 'signer', 'credential', 'certificate', 'key', 'session', 'authorization'],
+  },
+  'sign.outcome': { ev: 121, phase: 'outcome', opens: ['credential'] },
+  'sign.denied': {
+    ev: 122,
+    phase: 'denied',
+    opens: ['actor', 'client', 'signer', 'credential', 'certificate', 'key', 'session', 'authorization'],
+  },
+  'sign.abandoned': { ev: 123, phase: 'abandoned', opens: ['credential'] },
+  'sign.withheld': { ev: 124, phase: 'withheld', opens: ['credential'] },
+  'access.refused': { ev: 130, phase: 'single', opens: ['actor', 'client'], front: true },
+  'client.created': { ev: 140, phase: 'single', opens: ['actor', 'client'] },
+  'client.disabled': { ev: 141, phase: 'single', opens: ['actor', 'client'] },
+  'client.rotated': { ev: 142, phase: 'single', opens: ['actor', 'client'] },
+  'operator.created': { ev: 150, phase: 'single', opens: ['actor', 'operator'] },
+  'operator.disabled': { ev: 151, phase: 'single', opens: ['actor', 'operator'] },
+  'operator.refused': { ev: 152, phase: 'single', opens: ['actor'] },
+} as const satisfies Record<string, EventDefinition>
+
+export type EventName = keyof typeof EVENTS
+export type FrontEventName = {
+  [Name in EventName]: (typeof EVENTS)[Name] extends { front: true } ? Name : never
+}[EventName]
+
+/** Who did it. Never absent: what nobody signed in for is `anonymous` and has an address. */
+export interface Actor {
+  readonly kind: 'signer' | 'client' | 'operator' | 'system' | 'anonymous'
+  readonly id?: string
+}
+
+export type Outcome = 'ok' | 'refused' | 'failed' | 'indeterminate'
+
+/** One thing that happened. What is in `facts` is public for good; everything else stays behind salted digests. */
+export interface AuditEvent<Name extends EventName = EventName> {
+  readonly type: Name
+  /** The operation; made anew when absent. */
+  readonly op?: OperationId
+  readonly outcome: Outcome
+  readonly actor: Actor
+  readonly origin?: Origin
+  /** Reason of a refusal or failure: an `ErrorCode` or another fixed word, never text from outside. */
+  readonly why?: string
+  /** Public facts: fixed words and whole numbers, nothing that leads to a person or document. */
+  readonly facts?: Readonly<Record<string, string | number>>
+  /** Hidden behind salted digests; only names that the event's definition lists. */
+  readonly evidence?: Readonly<Partial<Record<EvidenceName, string>>>
+  /** The document hashes of the operation, each behind its own digest. */
+  readonly digests?: readonly Uint8Array[]
+  /** SHA-256 of each signature value, each behind its own digest. */
+  readonly signatureHashes?: readonly Uint8Array[]
+  /** When the openings may be erased; seven years from now when absent. */
+  readonly retainUntil?: Date
+}

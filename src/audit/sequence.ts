@@ -1,0 +1,135 @@
+import type { Clock } from '../clock.js'
+import { newId, type OperationId } from '../ids.js'
+import { type Boot, signFlush } from './boot.js'
+import { type AuditEvent, EVENTS, PHASE } from './event.js'
+import { type Disclosure, disclose, encodeLeaf, leafHash } from './leaf.js'
+
+/** One thing to be appended, with what stands in its place if its guard does not hold. */
+export interface LogItem {
+  readonly op: OperationId
+  readonly event: AuditEvent
+  readonly alternative?: AuditEvent
+  readonly disclosure: Disclosure
+}
+
+export function logItem(event: AuditEvent, now: number, alternative?: AuditEvent): LogItem {
+  return {
+    op: event.op ?? newId<OperationId>(now),
+    event,
+    disclosure: disclose(event, now),
+    ...(alternative === undefined ? {} : { alternative }),
+  }
+}
+
+/** Parallel arrays as the SQL functions of migration 0002 take them. */
+export interface EncodedFlush {
+  readonly no: number
+  readonly body: Buffer
+  readonly signature: Buffer
+  readonly op: OperationId[]
+  readonly ph: number[]
+  readonly ev: number[]
+  readonly leaf: Buffer[]
+  readonly lh: Buffer[]
+  readonly altPh: (number | null)[]
+  readonly altEv: (number | null)[]
+  readonly altLeaf: (Buffer | null)[]
+  readonly altLh: (Buffer | null)[]
+  readonly openings: {
+    readonly item: number[]
+    readonly class: number[]
+    readonly seed: Uint8Array[]
+    readonly fields: string[]
+    readonly tags: string[]
+    readonly retain: string[]
+  }
+}
+
+/**
+ * A writer's numbers. They move only when a commit is known to have happened, so that a failed flush leaves no hole and
+ * the next one uses its numbers again.
+ *
+ * The body of a flush is what its signature covers: for each item one byte, 1 or 2, and that many 32-byte leaf hashes
+ * (the second is the alternative, of which only one was appended).
+ */
+export class Sequence {
+  readonly boot: Boot
+  readonly #clock: Clock
+  #seq = 0
+  #flush = 0
+  #time = 0
+
+  constructor(boot: Boot, clock: Clock) {
+    this.boot = boot
+    this.#clock = clock
+  }
+
+  encode(items: readonly LogItem[]): EncodedFlush {
+    const flush: Omit<EncodedFlush, 'body' | 'signature'> = {
+      no: this.#flush,
+      op: [],
+      ph: [],
+      ev: [],
+      leaf: [],
+      lh: [],
+      altPh: [],
+      altEv: [],
+      altLeaf: [],
+      altLh: [],
+      openings: { item: [], class: [], seed: [], fields: [], tags: [], retain: [] },
+    }
+    const body: Buffer[] = []
+    let time = this.#time
+    items.forEach((item, i) => {
+      time = Math.max(time, Math.floor(this.#clock.now()))
+      const place = { boot: this.boot.id, node: this.boot.node, seq: this.#seq + i, time }
+      const leaf = encodeLeaf(item.event, item.op, item.disclosure, place)
+      const lh = leafHash(leaf)
+      flush.op.push(item.op)
+      flush.ph.push(PHASE[EVENTS[item.event.type].phase])
+      flush.ev.push(EVENTS[item.event.type].ev)
+      flush.leaf.push(leaf)
+      flush.lh.push(lh)
+      if (item.alternative === undefined) {
+        flush.altPh.push(null)
+        flush.altEv.push(null)
+        flush.altLeaf.push(null)
+        flush.altLh.push(null)
+        body.push(ONE, lh)
+      } else {
+        const altLeaf = encodeLeaf(item.alternative, item.op, item.disclosure, place)
+        const altLh = leafHash(altLeaf)
+        flush.altPh.push(PHASE[EVENTS[item.alternative.type].phase])
+        flush.altEv.push(EVENTS[item.alternative.type].ev)
+        flush.altLeaf.push(altLeaf)
+        flush.altLh.push(altLh)
+        body.push(TWO, lh, altLh)
+      }
+      for (const opening of item.disclosure.openings) {
+        flush.openings.item.push(i + 1)
+        flush.openings.class.push(opening.class)
+        flush.openings.seed.push(opening.seed)
+        flush.openings.fields.push(opening.fields)
+        flush.openings.tags.push(`{${opening.tags.join(',')}}`)
+        flush.openings.retain.push(opening.retainUntil.toISOString().slice(0, 10))
+      }
+    })
+    const bytes = Buffer.concat(body)
+    return { ...flush, body: bytes, signature: signFlush(this.boot, this.#flush, bytes) }
+  }
+
+  /** Number of the flush that was encoded last and is not known to be durable. */
+  get flushNumber(): number {
+    return this.#flush
+  }
+
+  /** To be called once the flush is known to be durable. */
+  committed(items: number): void {
+    this.#seq += items
+    this.#flush += 1
+    this.#time = Math.max(this.#time, Math.floor(this.#clock.now()))
+  }
+}
+
+const ONE = Buffer.of(1)
+const TWO = Buffer.of(2)

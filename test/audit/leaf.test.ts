@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { type AuditEvent, EVENTS, type EventName, PHASE } from '../../src/audit/event.js'
+import { type Disclosure, disclose, encodeLeaf, fieldDigest, leafHash, searchTag } from '../../src/audit/leaf.js'
+import type { BootId, OperationId } from '../../src/ids.js'
+
+const golden = JSON.parse(readFileSync(new URL('../../../test/vectors/leaves.json', import.meta.url), 'utf8')) as {
+  events: Record<string, [number, number]>
+  leaves: { event: AuditEvent; expect: string; hash: string }[]
+  field: { seed: string; name: string; value: string; expect: string }
+  tag: { name: string; value: string; expect: string }
+}
+const op = '01890a5d-ac96-774b-bcce-b302099a8057' as OperationId
+const place = {
+  boot: '01890a5d-ac96-774b-bcce-b302099a8058' as BootId,
+  node: 'a',
+  seq: 7,
+  time: Date.UTC(2026, 10, 22, 6, 15, 11, 482),
+}
+const disclosure: Disclosure = { sd: ['AAAA', 'BBBB'], openings: [] }
+
+test('event names, numbers and phases are frozen', () => {
+  const now = Object.fromEntries(Object.entries(EVENTS).map(([name, { ev, phase }]) => [name, [ev, PHASE[phase]]]))
+  assert.deepEqual(now, golden.events, 'a number or name that was ever written must never change')
+  assert.equal(new Set(Object.values(EVENTS).map(({ ev }) => ev)).size, Object.keys(EVENTS).length)
+})
+
+test('the database knows the same events, and the same ones for a front', () => {
+  const sql = readFileSync(new URL('../../../migrations/0002_audit.sql', import.meta.url), 'utf8')
+  const rows = [...sql.matchAll(/^ {2}\((\d+), '([a-z._]+)', (true|false)\)/gm)].map(([, ev, name, front]) => [
+    name,
+    Number(ev),
+    front === 'true',
+  ])
+  const known = Object.entries(EVENTS).map(([name, definition]) => [name, definition.ev, 'front' in definition])
+  assert.deepEqual(
+    rows,
+    known.sort((a, b) => Number(a[1]) - Number(b[1])),
+  )
+})
+
+test('a leaf is exactly these bytes', () => {
+  assert.ok(golden.leaves.length > 5)
+  for (const { event, expect, hash } of golden.leaves) {
+    const leaf = encodeLeaf(event, op, disclosure, place)
+    assert.equal(leaf.toString(), expect)
+    assert.equal(leafHash(leaf).toString('hex'), hash)
+  }
+})
+
+test('a field hides and opens as RFC 9901 says', () => {
+  const { seed, name, value, expect } = golden.field
+  assert.equal(fieldDigest(Buffer.from(seed, 'hex'), name, value), expect)
+  assert.equal(searchTag(golden.tag.name, golden.tag.value), BigInt(golden.tag.expect))
+})
+
+test('the number of digests does not tell which fields are known', () => {
+  const event = { type: 'auth.login_failed', outcome: 'refused', actor: { kind: 'anonymous' } } as const
+  const known = disclose({ ...event, evidence: { signer: 'x', client: 'basic' } }, 0)
+  assert.equal(known.sd.length, disclose(event, 0).sd.length)
+  assert.deepEqual([...known.sd].sort(), known.sd)
+})
+
+test('the two retention classes share no seed, so that erasing one does not leave the other guessable', () => {
+  const { openings } = disclose(
+    {
+      type: 'auth.login',
+      outcome: 'ok',
+      actor: { kind: 'signer', id: 's' },
+      origin: { requestId: 'r', address: '192.0.2.1', api: 'v2' },
+      evidence: { signer: 's' },
+    },
+    0,
+  )
+  assert.deepEqual(
+    openings.map((opening) => opening.class),
+    [1, 2],
+  )
+  assert.notDeepEqual(openings[0]?.seed, openings[1]?.seed)
+  assert.ok(!openings[0]?.fields.includes('192.0.2.1'))
+})
+
+test('what is public is plain', () => {
+  const event = (facts: Record<string, string | number>): AuditEvent => ({
+    type: 'audit.stop',
+    outcome: 'ok',
+    actor: { kind: 'system' },
+    facts,
+  })
+  for (const bad of ['a\nb', 'é', '\u2028', '\ud800', 'x'.repeat(513)]) {
+    assert.throws(() => encodeLeaf(event({ bad }), op, disclosure, place), /printable/)
+  }
+  assert.throws(() => encodeLeaf(event({ bad: 0.5 }), op, disclosure, place), /printable/)
+})
+
+test('an event opens only what it says it opens', () => {
+  const event = {
+    type: 'audit.stop' as EventName,
+    outcome: 'ok',
+    actor: { kind: 'system' },
+    evidence: { signer: 's' },
+  } as const
+  assert.throws(() => disclose(event, 0), /does not open signer/)
+})
