@@ -2,7 +2,14 @@ import type { Digest, DigestAlgorithm } from '../digest.js'
 
 /** Kinds of key a device makes. */
 export type KeySpec = 'rsa-2048' | 'rsa-3072' | 'rsa-4096' | 'p-256' | 'p-384' | 'p-521'
-export const KEY_SPECS = ['rsa-2048', 'rsa-3072', 'rsa-4096', 'p-256', 'p-384', 'p-521'] as const satisfies readonly KeySpec[]
+export const KEY_SPECS = [
+  'rsa-2048',
+  'rsa-3072',
+  'rsa-4096',
+  'p-256',
+  'p-384',
+  'p-521',
+] as const satisfies readonly KeySpec[]
 
 /** How a digest becomes a signature. The digest is always ready: no device hashes again. */
 export type Mechanism =
@@ -58,7 +65,12 @@ export interface Hsm {
    * trying again is allowed.
    * @param deadline `performance.now()` after which a result is of no use; an implementation checks it between digests.
    */
-  sign(key: SignerKey | ServiceKey, mechanism: Mechanism, digests: readonly Digest[], deadline: number): Promise<Uint8Array[]>
+  sign(
+    key: SignerKey | ServiceKey,
+    mechanism: Mechanism,
+    digests: readonly Digest[],
+    deadline: number,
+  ): Promise<Uint8Array[]>
   /** Makes a service key in the token. Durable on return. `exists` when the name is taken. */
   createServiceKey(name: string, spec: KeySpec): Promise<ServiceKey>
   /** `not_found` when there is none of that name. */
