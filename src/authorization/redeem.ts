@@ -1,0 +1,174 @@
+import type { Origin } from '../activation.js'
+import type { AuditEvent } from '../audit/event.js'
+import type { RowBinding } from '../binding.js'
+import { type Credential, keyName } from '../credentials/credential.js'
+import { TamperedRow } from '../credentials/credential-store.js'
+import type { Digest } from '../digest.js'
+import { type ErrorCode, ServiceError } from '../errors.js'
+import type { Mechanism } from '../hsm/hsm.js'
+import type { Caller } from '../identity/caller.js'
+import { newId, type OperationId } from '../ids.js'
+import { authorizationFields, covers } from './authorization.js'
+import type { SigningContext } from './signing-context.js'
+import { FLUSH_REASON, type SigningLog } from './signing-log.js'
+
+/** What a permit stands for: this key, these digests, in this order, this way. */
+export interface PermitScope {
+  readonly credential: Credential
+  readonly mechanism: Mechanism
+  readonly digests: readonly Digest[]
+}
+
+/**
+ * Proof that an authorization has just been redeemed for exactly these digests: spent, with the intention on disk. Only
+ * `redeem` makes one, and it works once.
+ */
+class SigningPermit {
+  #spent = false
+  readonly #scope: PermitScope
+  readonly operation: OperationId
+
+  constructor(operation: OperationId, scope: PermitScope) {
+    this.operation = operation
+    this.#scope = scope
+  }
+
+  /** Hands over what may be signed. @throws Error the second time */
+  spend(): PermitScope {
+    if (this.#spent) throw new Error('signing permit spent twice')
+    this.#spent = true
+    return this.#scope
+  }
+}
+
+export type { SigningPermit }
+
+export interface RedeemServices {
+  readonly log: SigningLog
+  readonly binding: RowBinding
+}
+
+/** Seconds after which an intention without an outcome counts as abandoned. Longer than any request lives. */
+const SIGNING_SECONDS = 30
+const EVIDENCE_YEARS = 7
+
+/**
+ * Spends the caller's authorization for all of these digests, or for none, and records the intention: one durable act.
+ * What is judged here from the rows as read is judged again, together with what may have changed, by the statement that
+ * spends (paraph.flush). A refusal is in the log before it is thrown.
+ * @throws ServiceError `sad_unknown`, `sad_expired`, `digest_not_authorized`, `signature_count_too_high`, `token_expired`,
+ *   `credential_disabled`, `unavailable`, `overloaded`; TamperedRow
+ */
+export async function redeem(
+  services: RedeemServices,
+  context: SigningContext,
+  scope: PermitScope,
+  origin: Origin,
+): Promise<SigningPermit> {
+  const { caller, authorization } = context
+  const { credential, digests } = scope
+  const operation = newId<OperationId>()
+  const common = signingEvent(operation, caller, origin, context.authorization?.id, scope)
+  try {
+    requireAuthorized(services.binding, context, scope)
+  } catch (error) {
+    await services.log.append(deniedEvent(common, error))
+    throw error
+  }
+  if (authorization === undefined) throw new ServiceError('sad_unknown')
+
+  const why = await services.log.guarded(
+    { ...common, type: 'sign.intent', outcome: 'ok' },
+    { ...common, type: 'sign.denied', outcome: 'refused', why: 'refused_at_spending' },
+    {
+      kind: 'spend',
+      authorization: authorization.id,
+      session: caller.sessionId,
+      signer: caller.signerId,
+      client: caller.clientId,
+      credential: credential.id,
+      version: credential.version,
+      count: digests.length,
+      digests: authorization.kind === 'bound' ? digests.map(({ bytes }) => bytes) : undefined,
+      seconds: SIGNING_SECONDS,
+    },
+  )
+  if (why !== FLUSH_REASON.asWished) throw new ServiceError(REFUSAL[why] ?? 'sad_unknown')
+  return new SigningPermit(operation, scope)
+}
+
+const REFUSAL: Readonly<Record<number, ErrorCode>> = {
+  [FLUSH_REASON.unknown]: 'sad_unknown',
+  [FLUSH_REASON.expired]: 'sad_expired',
+  [FLUSH_REASON.revoked]: 'sad_unknown',
+  [FLUSH_REASON.tooMany]: 'signature_count_too_high',
+  [FLUSH_REASON.digestNotAuthorized]: 'digest_not_authorized',
+  [FLUSH_REASON.sessionEnded]: 'token_expired',
+  [FLUSH_REASON.credentialChanged]: 'credential_disabled',
+  [FLUSH_REASON.usedUp]: 'sad_unknown',
+}
+
+/** In the order of `csc.md` §11: the SAD exists, is the caller's for this credential, is alive, covers the digests, and has enough left. */
+function requireAuthorized(binding: RowBinding, context: SigningContext, { credential, digests }: PermitScope): void {
+  const { caller, authorization, now } = context
+  if (
+    authorization === undefined ||
+    authorization.signer_id !== caller.signerId ||
+    authorization.client_id !== caller.clientId ||
+    authorization.session_id !== caller.sessionId ||
+    authorization.credential_id !== credential.id
+  ) {
+    throw new ServiceError('sad_unknown')
+  }
+  if (!binding.fits('authorization', authorizationFields(authorization), authorization.binding))
+    throw new TamperedRow('authorization')
+  if (authorization.revoked_at !== null) throw new ServiceError('sad_unknown')
+  if (authorization.expires_at.getTime() <= now.getTime()) throw new ServiceError('sad_expired')
+  if (authorization.used >= authorization.total) throw new ServiceError('sad_unknown')
+  if (authorization.digests !== null) {
+    const algorithm = authorization.digest_algorithm
+    if (
+      digests.some((digest) => algorithm !== null && digest.algorithm !== algorithm) ||
+      !covers(
+        authorization.digests,
+        digests.map(({ bytes }) => bytes),
+      )
+    ) {
+      throw new ServiceError('digest_not_authorized')
+    }
+  }
+  if (authorization.used + digests.length > authorization.total) throw new ServiceError('signature_count_too_high')
+}
+
+function signingEvent(
+  op: OperationId,
+  caller: Caller,
+  origin: Origin,
+  authorization: string | undefined,
+  { credential, mechanism, digests }: PermitScope,
+) {
+  const retainUntil = new Date(credential.not_after ?? Date.now())
+  retainUntil.setUTCFullYear(retainUntil.getUTCFullYear() + EVIDENCE_YEARS)
+  return {
+    op,
+    actor: { kind: 'signer', id: caller.signerId },
+    origin,
+    facts: { alg: mechanism.scheme, hash: mechanism.hash },
+    evidence: {
+      client: caller.clientId,
+      signer: caller.signerId,
+      session: caller.sessionId,
+      credential: credential.id,
+      key: keyName(credential.public_key),
+      ...(credential.serial_number === null ? {} : { certificate: credential.serial_number }),
+      ...(authorization === undefined ? {} : { authorization }),
+    },
+    digests: digests.map(({ bytes }) => bytes),
+    retainUntil,
+  } as const satisfies Omit<AuditEvent, 'type' | 'outcome'>
+}
+
+function deniedEvent(common: ReturnType<typeof signingEvent>, error: unknown): AuditEvent {
+  const why = error instanceof TamperedRow ? 'row_tampered' : error instanceof ServiceError ? error.code : 'internal'
+  return { ...common, type: 'sign.denied', outcome: 'refused', why }
+}

@@ -1,0 +1,177 @@
+import type { RowBinding } from '../binding.js'
+import type { Credential } from '../credentials/credential.js'
+import { type CredentialCache, readCredential } from '../credentials/credential-store.js'
+import type { Pool } from '../db/pool.js'
+import { asServiceError } from '../db/transaction.js'
+import { ServiceError } from '../errors.js'
+import { type Caller, callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
+import { secretHash } from '../identity/secret-value.js'
+import {
+  type AuthorizationId,
+  type ClientId,
+  type CredentialId,
+  isUuid,
+  newId,
+  type SessionId,
+  type SignerId,
+} from '../ids.js'
+import type { Authorization } from './authorization.js'
+
+/** What the database says of one request to sign: not yet judged. */
+export interface SigningContext {
+  readonly caller: Caller
+  /** The caller's own credential of that id, checked against its binding. */
+  readonly credential: Credential | undefined
+  /** Whatever the SAD names, whoever's it is; its binding is not checked yet. */
+  readonly authorization: (Authorization & Counters) | undefined
+  readonly now: Date
+}
+
+interface Counters {
+  readonly used: number
+  readonly revoked_at: Date | null
+}
+
+interface Question {
+  readonly token: Buffer
+  readonly sad: Buffer
+  readonly credential: CredentialId
+  resolve(row: Row): void
+  reject(error: unknown): void
+}
+
+type Row = TokenRow & {
+  now: Date
+  c_id: CredentialId | null
+  c_version: number
+  /** The authorization, with `a_` before the columns that the token has too. */
+  a_id: AuthorizationId | null
+  a_signer: SignerId
+  a_client: ClientId
+  a_session: SessionId
+} & Omit<Authorization & Counters, 'id' | 'signer_id' | 'client_id' | 'session_id' | 'scope'>
+
+const MAX_BATCH = 256
+const MAX_WAITING = 4096
+
+/**
+ * Reads token, credential and authorization of a signing in one query, which requests that arrive together share.
+ */
+export class SigningContexts {
+  readonly #pool: Pool
+  readonly #binding: RowBinding
+  readonly #cache: CredentialCache
+  readonly #waiting: Question[] = []
+  #busy = false
+
+  constructor(pool: Pool, binding: RowBinding, cache: CredentialCache) {
+    this.#pool = pool
+    this.#binding = binding
+    this.#cache = cache
+  }
+
+  /** @throws ServiceError `token_unknown`, `token_expired`, `unavailable`, `overloaded`; TamperedRow */
+  async load(request: { bearer: string; sad: string; credentialId: string }): Promise<SigningContext> {
+    const row = await this.#ask(request)
+    const caller = callerOf(row)
+    if (typeof caller === 'string') throw new ServiceError(caller)
+    return {
+      caller,
+      credential: row.c_id === null ? undefined : await this.#credential(row.c_id, row.c_version),
+      authorization: authorizationOf(row),
+      now: row.now,
+    }
+  }
+
+  async #credential(id: CredentialId, version: number): Promise<Credential | undefined> {
+    const known = this.#cache.get(id, version)
+    if (known !== undefined) return known
+    try {
+      const credential = await readCredential(this.#pool, this.#binding, id)
+      if (credential !== undefined) this.#cache.set(credential)
+      return credential
+    } catch (error) {
+      throw asServiceError(error)
+    }
+  }
+
+  #ask(request: { bearer: string; sad: string; credentialId: string }): Promise<Row> {
+    if (this.#waiting.length >= MAX_WAITING) return Promise.reject(new ServiceError('overloaded', { retryAfter: 1 }))
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({
+        token: secretHash(request.bearer),
+        sad: secretHash(request.sad),
+        // Anything that is no id at all asks like an id that nobody has.
+        credential: (isUuid(request.credentialId) ? request.credentialId : newId()) as CredentialId,
+        resolve,
+        reject,
+      })
+      if (!this.#busy) {
+        this.#busy = true
+        setImmediate(() => void this.#run())
+      }
+    })
+  }
+
+  async #run(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0, MAX_BATCH)
+      try {
+        const { rows } = await this.#pool.query({
+          name: 'signing_context',
+          text: `select ${TOKEN_COLUMNS}, paraph.now() as now, c.id as c_id, c.version as c_version, a.id as a_id,
+                   a.signer_id as a_signer, a.client_id as a_client, a.credential_id, a.session_id as a_session, a.sad_hash, a.kind,
+                   a.digest_algorithm, a.digests, a.total, a.used, a.evidence, a.expires_at, a.revoked_at, a.binding
+                 from unnest($1::bytea[], $2::bytea[], $3::uuid[]) with ordinality as q (token, sad, credential, ord)
+                 left join paraph.token t on t.hash = q.token ${TOKEN_JOINS}
+                 left join paraph.credential c on c.id = q.credential and c.signer_id = t.signer_id
+                 left join paraph.authorization a on a.sad_hash = q.sad
+                 order by q.ord`,
+          values: [batch.map((q) => q.token), batch.map((q) => q.sad), batch.map((q) => q.credential)],
+        })
+        batch.forEach((question, i) => {
+          question.resolve(rows[i] as Row)
+        })
+      } catch (error) {
+        for (const question of batch) question.reject(asServiceError(error))
+      }
+    }
+    this.#busy = false
+  }
+}
+
+function authorizationOf(row: Row): (Authorization & Counters) | undefined {
+  if (row.a_id === null) return undefined
+  const {
+    credential_id,
+    sad_hash,
+    kind,
+    digest_algorithm,
+    digests,
+    total,
+    used,
+    evidence,
+    expires_at,
+    revoked_at,
+    binding,
+  } = row
+  return {
+    id: row.a_id,
+    signer_id: row.a_signer,
+    client_id: row.a_client,
+    session_id: row.a_session,
+    ...{
+      credential_id,
+      sad_hash,
+      kind,
+      digest_algorithm,
+      digests,
+      total,
+      used,
+      evidence,
+      expires_at,
+      revoked_at,
+      binding,
+    },
+  }
+}

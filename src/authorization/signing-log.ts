@@ -1,0 +1,136 @@
+import type { Boot } from '../audit/boot.js'
+import type { AuditEvent } from '../audit/event.js'
+import { GroupCommit } from '../audit/group-commit.js'
+import { logItem, Sequence } from '../audit/sequence.js'
+import type { Clock } from '../clock.js'
+import type { Client } from '../db/pool.js'
+import type { AuthorizationId, ClientId, CredentialId, SessionId, SignerId } from '../ids.js'
+
+/** What must hold while an entry is committed, else its alternative is (paraph.flush, migration 0002). */
+export type Guard =
+  /** Spends `count` of an authorization and writes the intention of a signing. */
+  | {
+      readonly kind: 'spend'
+      readonly authorization: AuthorizationId
+      readonly session: SessionId
+      readonly signer: SignerId
+      readonly client: ClientId
+      readonly credential: CredentialId
+      readonly version: number
+      readonly count: number
+      /** For a bound authorization. */
+      readonly digests: readonly Uint8Array[] | undefined
+      /** After this many seconds without an outcome the signing counts as abandoned. */
+      readonly seconds: number
+    }
+  /** Closes an open signing; one that succeeded only while nobody has stopped it. */
+  | { readonly kind: 'close'; readonly state: 'signed' | 'failed' | 'indeterminate' }
+
+const STATE = { signed: 1, failed: 2, indeterminate: 3 } as const
+
+/** Why an alternative stands in the log instead: the numbers of paraph.flush. */
+export const FLUSH_REASON = {
+  asWished: 0,
+  unknown: 1,
+  expired: 2,
+  revoked: 3,
+  tooMany: 4,
+  digestNotAuthorized: 5,
+  sessionEnded: 6,
+  credentialChanged: 7,
+  notOpen: 8,
+  usedUp: 9,
+} as const
+
+/**
+ * The log as a signing writes it: spending, intention and outcome in one statement shared by everybody who waits.
+ */
+export class SigningLog {
+  readonly #commits: GroupCommit<Guard>
+  readonly #clock: Clock
+  readonly boot: Boot
+
+  constructor(options: { url: string; boot: Boot; clock: Clock; onConnect?: (client: Client) => Promise<void> }) {
+    this.#clock = options.clock
+    this.boot = options.boot
+    this.#commits = new GroupCommit<Guard>({
+      url: options.url,
+      sequence: new Sequence(options.boot, options.clock),
+      ...(options.onConnect === undefined ? {} : { onConnect: options.onConnect }),
+      statement: (flush, guards) => {
+        const spends = guards.map((guard) => (guard?.kind === 'spend' ? guard : undefined))
+        const o = flush.openings
+        return {
+          name: 'flush',
+          text: `select idx, why from paraph.flush($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+                   $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)`,
+          values: [
+            options.boot.id,
+            flush.no,
+            flush.body,
+            flush.signature,
+            flush.op,
+            flush.ph,
+            flush.ev,
+            flush.leaf,
+            flush.lh,
+            guards.map((guard) => (guard === undefined ? 0 : guard.kind === 'spend' ? 1 : 2)),
+            flush.altPh,
+            flush.altEv,
+            flush.altLeaf,
+            flush.altLh,
+            spends.map((spend) => spend?.authorization ?? null),
+            spends.map((spend) => spend?.session ?? null),
+            spends.map((spend) => spend?.signer ?? null),
+            spends.map((spend) => spend?.client ?? null),
+            spends.map((spend) => spend?.credential ?? null),
+            spends.map((spend) => spend?.version ?? null),
+            spends.map((spend) => spend?.count ?? null),
+            spends.map((spend) => (spend?.digests === undefined ? null : byteaArray(spend.digests))),
+            spends.map((spend) => spend?.seconds ?? null),
+            guards.map((guard) => (guard?.kind === 'close' ? STATE[guard.state] : null)),
+            o.item,
+            o.class,
+            o.seed,
+            o.fields,
+            o.tags,
+            o.retain,
+          ],
+        }
+      },
+    })
+  }
+
+  open(): Promise<void> {
+    return this.#commits.open()
+  }
+
+  get connected(): boolean {
+    return this.#commits.connected
+  }
+
+  /** An entry that nothing depends on. Durable when it resolves. */
+  async append(event: AuditEvent): Promise<void> {
+    await this.#commits.append(logItem(event, this.#clock.now()))
+  }
+
+  /**
+   * `event` if the guard holds at the moment of commit, else `alternative`, which must have the same openings; both under
+   * the operation of `event`. Durable when it resolves.
+   * @param persistUntil `performance.now()` until which a lost database is waited for; absent: refuse at once
+   * @returns 0, or the reason (`FLUSH_REASON`) why the alternative stands
+   */
+  async guarded(event: AuditEvent, alternative: AuditEvent, guard: Guard, persistUntil?: number): Promise<number> {
+    const { why } = await this.#commits.append(logItem(event, this.#clock.now(), alternative), guard, persistUntil)
+    return why
+  }
+
+  close(): Promise<void> {
+    return this.#commits.close()
+  }
+}
+
+/** PostgreSQL's text form of a bytea[]; one element of a text[] parameter, since arrays of arrays must be rectangular. */
+function byteaArray(values: readonly Uint8Array[]): string {
+  return `{${values.map((bytes) => `"\\\\x${Buffer.from(bytes).toString('hex')}"`).join(',')}}`
+}

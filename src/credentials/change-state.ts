@@ -1,0 +1,42 @@
+import type { Actor } from '../audit/event.js'
+import { ServiceError } from '../errors.js'
+import type { CredentialId } from '../ids.js'
+import type { BindServices } from './bind-certificate.js'
+import type { Credential, CredentialState } from './credential.js'
+import { readCredential, writeCredential } from './credential-store.js'
+
+const CHANGES = {
+  suspend: { from: ['active'], to: 'suspended', event: 'credential.suspended' },
+  resume: { from: ['suspended'], to: 'active', event: 'credential.resumed' },
+  revoke: { from: ['pending', 'active', 'suspended'], to: 'revoked', event: 'credential.revoked' },
+} as const satisfies Record<string, { from: readonly CredentialState[]; to: CredentialState; event: string }>
+
+/**
+ * Suspends, resumes or revokes a credential; its live authorizations die with either of the first and the last. Revoking
+ * is final: the wrapped key is deleted from the row, and only a backup still holds it.
+ * @throws ServiceError `not_found`, `not_allowed`
+ */
+export async function changeState(
+  services: Omit<BindServices, 'clock'>,
+  actor: Actor,
+  id: CredentialId,
+  change: keyof typeof CHANGES,
+): Promise<Credential> {
+  const { from, to, event } = CHANGES[change]
+  return services.transactions.transact(async (tx, record) => {
+    const credential = await readCredential(tx, services.binding, id, true)
+    if (credential === undefined) throw new ServiceError('not_found', { detail: 'no such credential' })
+    if (!(from as readonly string[]).includes(credential.state)) {
+      throw new ServiceError('not_allowed', { detail: `the credential is ${credential.state}` })
+    }
+    await tx.query(
+      'update paraph.authorization set revoked_at = paraph.now() where credential_id = $1 and revoked_at is null',
+      [id],
+    )
+    record({ type: event, outcome: 'ok', actor, evidence: { signer: credential.signer_id, credential: id } })
+    return writeCredential(tx, services.binding, credential, {
+      state: to,
+      ...(to === 'revoked' ? { blob: Buffer.alloc(0) } : {}),
+    })
+  })
+}

@@ -1,0 +1,42 @@
+import type { Tx } from '../audit/transaction-log.js'
+import type { SignerId } from '../ids.js'
+
+/** What can be guessed: the password, and PIN and one-time code together. */
+export type GuessTarget = 'password' | 'factor'
+
+/** Wrong codes in a row after which the signer's authenticators end for good. */
+export const FACTOR_LIMIT = 100
+
+const FREE: Record<GuessTarget, number> = { password: 5, factor: 3 }
+const LONGEST_DELAY: Record<GuessTarget, number> = { password: 60, factor: 3600 }
+
+/**
+ * Counts an attempt before anything is compared, durably, so that neither a crash nor parallel attempts are free. From
+ * the third (password: fifth) failure on, each doubles the time during which no attempt is looked at.
+ * @returns attempts in a row, this one included; undefined while attempts are not looked at.
+ */
+export async function countGuess(
+  db: Pick<Tx, 'query'>,
+  signer: SignerId,
+  target: GuessTarget,
+): Promise<number | undefined> {
+  const { rows } = await db.query(
+    `insert into paraph.guess as g (signer_id, target, failures) values ($1, $2, 1)
+     on conflict (signer_id, target) do update
+       set failures = g.failures + 1,
+           blocked_until = case when g.failures + 1 >= $3
+             then paraph.now() + make_interval(secs => least(power(2, least(g.failures + 1 - $3, 30)), $4)) end
+     where g.blocked_until is null or g.blocked_until <= paraph.now()
+     returning failures`,
+    [signer, target, FREE[target], LONGEST_DELAY[target]],
+  )
+  return rows[0]?.failures as number | undefined
+}
+
+/** The attempt was right: the row of failures ends. */
+export async function clearGuesses(tx: Tx, signer: SignerId, target: GuessTarget): Promise<void> {
+  await tx.query('update paraph.guess set failures = 0, blocked_until = null where signer_id = $1 and target = $2', [
+    signer,
+    target,
+  ])
+}

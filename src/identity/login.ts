@@ -1,0 +1,136 @@
+import type { FrontVerbs, Origin } from '../activation.js'
+import type { TransactionLog } from '../audit/transaction-log.js'
+import { ServiceError } from '../errors.js'
+import { type ClientId, newId, type SignerId } from '../ids.js'
+import { clearGuesses, countGuess } from './guess.js'
+import type { PasswordHasher } from './password.js'
+import { secretHash } from './secret-value.js'
+import { endSessions, type IssuedTokens, startSession } from './session.js'
+
+/** The built-in client behind CSC `auth/login`. */
+export const BASIC_CLIENT = 'basic' as ClientId
+
+export interface LoginServices {
+  readonly transactions: TransactionLog
+  readonly passwords: PasswordHasher
+  readonly basicLogin: boolean
+}
+
+/**
+ * Password login (CSC API v1 §11.2, v2.2 §11.2). An unknown login, a suspended signer and a wrong password take the same
+ * path to the same answer.
+ * @throws ServiceError `login_disabled`, `login_failed`, `overloaded`, `unavailable`
+ */
+export async function login(services: LoginServices, request: FrontVerbs['login']['request']): Promise<IssuedTokens> {
+  if (!services.basicLogin) throw new ServiceError('login_disabled')
+  const { transactions, passwords } = services
+  const [signer] = await transactions.query<{ id: SignerId; password_hash: string; state: string }>(
+    'select id, password_hash, state from paraph.signer where lower(login) = lower($1)',
+    [request.login],
+  )
+  const attempts = await transactions.transact((tx) =>
+    signer === undefined ? uncounted(tx) : countGuess(tx, signer.id, 'password'),
+  )
+  const right = await passwords.verify(
+    'password',
+    attempts === undefined ? undefined : signer?.password_hash,
+    request.password,
+  )
+  if (!right || signer === undefined || signer.state !== 'active') {
+    await transactions.append({
+      type: 'auth.login_failed',
+      outcome: 'refused',
+      actor: { kind: 'anonymous' },
+      origin: request.origin,
+      why: 'login_failed',
+      evidence: { client: BASIC_CLIENT, ...(signer === undefined ? {} : { signer: signer.id }) },
+    })
+    throw new ServiceError('login_failed')
+  }
+  return transactions.transact(async (tx, record) => {
+    await clearGuesses(tx, signer.id, 'password')
+    const { session, tokens } = await startSession(tx, {
+      signer: signer.id,
+      client: BASIC_CLIENT,
+      rememberMe: request.rememberMe,
+    })
+    record(loginEvent('auth.login', request.origin, signer.id, BASIC_CLIENT, session))
+    return tokens
+  })
+}
+
+/** As many statements as a counted attempt takes. */
+async function uncounted(tx: Parameters<typeof countGuess>[0]): Promise<undefined> {
+  await tx.query('update paraph.guess set failures = failures where signer_id = $1', [newId()])
+}
+
+/**
+ * A refresh token opens a new session, without authorizations, and is replaced. Used a second time it is somebody
+ * else's copy: the whole family dies.
+ * @throws ServiceError `refresh_token_unknown`
+ */
+export async function refresh(
+  services: LoginServices,
+  request: FrontVerbs['refresh']['request'],
+): Promise<IssuedTokens> {
+  const outcome = await services.transactions.transact(async (tx, record) => {
+    const { rows } = await tx.query(
+      `update paraph.token t set used_at = coalesce(t.used_at, paraph.now())
+         from (select hash, used_at from paraph.token where hash = $1 and kind = 'refresh' for update) was
+        where t.hash = was.hash
+       returning t.signer_id, t.client_id, t.family, was.used_at is not null as replayed,
+         t.revoked_at is not null or t.expires_at <= paraph.now()
+           or not exists (select from paraph.signer g where g.id = t.signer_id and g.state = 'active')
+           or not exists (select from paraph.client l where l.id = t.client_id and l.state = 'active') as over`,
+      [secretHash(request.refreshToken)],
+    )
+    const token = rows[0] as
+      | { signer_id: SignerId; client_id: ClientId; family: string; replayed: boolean; over: boolean }
+      | undefined
+    if (token === undefined || token.over) return undefined
+    if (token.replayed) {
+      await revokeFamily(tx, token.family)
+      await endSessions(tx, record, { family: token.family }, 'refresh_token_replayed', request.origin)
+      return undefined
+    }
+    const { session, tokens } = await startSession(tx, {
+      signer: token.signer_id,
+      client: token.client_id,
+      rememberMe: true,
+      family: token.family,
+    })
+    record(loginEvent('auth.token_refreshed', request.origin, token.signer_id, token.client_id, session))
+    return tokens
+  })
+  if (outcome === undefined) {
+    await services.transactions.append({
+      type: 'auth.login_failed',
+      outcome: 'refused',
+      actor: { kind: 'anonymous' },
+      origin: request.origin,
+      why: 'refresh_token_unknown',
+    })
+    throw new ServiceError('refresh_token_unknown')
+  }
+  return outcome
+}
+
+export async function revokeFamily(tx: Parameters<typeof countGuess>[0], family: string): Promise<void> {
+  await tx.query('update paraph.token set revoked_at = coalesce(revoked_at, paraph.now()) where family = $1', [family])
+}
+
+function loginEvent(
+  type: 'auth.login' | 'auth.token_refreshed',
+  origin: Origin,
+  signer: SignerId,
+  client: ClientId,
+  session: string,
+) {
+  return {
+    type,
+    outcome: 'ok',
+    actor: { kind: 'signer', id: signer },
+    origin,
+    evidence: { client, signer, session },
+  } as const
+}

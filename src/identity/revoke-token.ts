@@ -1,0 +1,50 @@
+import type { FrontVerbs } from '../activation.js'
+import type { TransactionLog } from '../audit/transaction-log.js'
+import { ServiceError } from '../errors.js'
+import type { SessionId } from '../ids.js'
+import { callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from './caller.js'
+import { revokeFamily } from './login.js'
+import { secretHash } from './secret-value.js'
+import { endSessions } from './session.js'
+
+/**
+ * CSC `auth/revoke` (v1 §11.3, v2.2 §11.3). A refresh token dies with every access token of its grant and their sessions;
+ * an access token dies alone, and with it its session where nothing else can use that any more. Only tokens of the
+ * caller's own signer and client; others answer like unknown ones.
+ * @throws ServiceError `token_unknown`, `token_expired`, `revoke_token_unknown`
+ */
+export async function revokeToken(
+  services: { transactions: TransactionLog },
+  request: FrontVerbs['revoke']['request'],
+): Promise<void> {
+  await services.transactions.transact(async (tx, record) => {
+    const found = await tx.query<TokenRow>(
+      `select ${TOKEN_COLUMNS} from paraph.token t ${TOKEN_JOINS} where t.hash = $1`,
+      [secretHash(request.bearer)],
+    )
+    const caller = callerOf(found.rows[0])
+    if (typeof caller === 'string') throw new ServiceError(caller)
+    const { rows } = await tx.query<{ kind: string; session_id: SessionId; family: string }>(
+      `update paraph.token set revoked_at = paraph.now()
+        where hash = $1 and signer_id = $2 and client_id = $3 and revoked_at is null and expires_at > paraph.now()
+       returning kind, session_id, family`,
+      [secretHash(request.token), caller.signerId, caller.clientId],
+    )
+    const token = rows[0]
+    if (token === undefined) throw new ServiceError('revoke_token_unknown')
+    record({
+      type: 'auth.token_revoked',
+      outcome: 'ok',
+      actor: { kind: 'signer', id: caller.signerId },
+      origin: request.origin,
+      facts: { kind: token.kind },
+      evidence: { client: caller.clientId, signer: caller.signerId, session: token.session_id },
+    })
+    if (token.kind === 'refresh') {
+      await revokeFamily(tx, token.family)
+      await endSessions(tx, record, { family: token.family }, 'token_revoked', request.origin)
+    } else {
+      await endSessions(tx, record, { session: token.session_id }, 'token_revoked', request.origin)
+    }
+  })
+}

@@ -1,0 +1,86 @@
+import type { Origin } from '../activation.js'
+import type { Record, Tx } from '../audit/transaction-log.js'
+import { type ClientId, newId, type SessionId, type SignerId } from '../ids.js'
+import { newSecretValue, secretHash } from './secret-value.js'
+
+/** A session starts at login and lasts this long, in seconds. */
+export const SESSION_SECONDS = 180
+/** How long a refresh token can open a new session, in seconds. */
+const REFRESH_SECONDS = 30 * 24 * 3600
+
+export interface IssuedTokens {
+  readonly accessToken: string
+  readonly refreshToken?: string
+  /** Seconds until the session ends. */
+  readonly expiresIn: number
+}
+
+/** Starts a session and issues its tokens, inside the caller's transaction. */
+export async function startSession(
+  tx: Tx,
+  who: { signer: SignerId; client: ClientId; rememberMe: boolean; family?: string },
+): Promise<{ session: SessionId; tokens: IssuedTokens }> {
+  const session = newId<SessionId>()
+  const accessToken = newSecretValue()
+  const refreshToken = who.rememberMe ? newSecretValue() : undefined
+  const family = who.family ?? newId()
+  await tx.query(
+    `with now as materialized (select paraph.now() as at)
+     insert into paraph.session (id, signer_id, client_id, started_at, ends_at, remembered)
+     select $1, $2, $3, at, at + make_interval(secs => $4), $5 from now`,
+    [session, who.signer, who.client, SESSION_SECONDS, who.rememberMe],
+  )
+  const insert = `insert into paraph.token (hash, kind, session_id, signer_id, client_id, scope, family, expires_at)
+    values ($1, $2, $3, $4, $5, 'service', $6, paraph.now() + make_interval(secs => $7))`
+  await tx.query(insert, [secretHash(accessToken), 'access', session, who.signer, who.client, family, SESSION_SECONDS])
+  if (refreshToken !== undefined) {
+    await tx.query(insert, [
+      secretHash(refreshToken),
+      'refresh',
+      session,
+      who.signer,
+      who.client,
+      family,
+      REFRESH_SECONDS,
+    ])
+  }
+  return {
+    session,
+    tokens: { accessToken, expiresIn: SESSION_SECONDS, ...(refreshToken === undefined ? {} : { refreshToken }) },
+  }
+}
+
+/**
+ * Ends sessions at once: their authorizations die with them, and every process forgets the callers it has cached.
+ * @returns the sessions that ended now
+ */
+export async function endSessions(
+  tx: Tx,
+  record: Record,
+  which: { session: SessionId } | { signer: SignerId } | { family: string },
+  why: string,
+  origin: Origin | undefined,
+): Promise<void> {
+  const [condition, value] =
+    'session' in which
+      ? ['s.id = $1', which.session]
+      : 'signer' in which
+        ? ['s.signer_id = $1', which.signer]
+        : ['s.id in (select session_id from paraph.token where family = $1)', which.family]
+  const { rows } = await tx.query(
+    `update paraph.session s set ended_at = paraph.now(), ended_why = $2
+      where ${condition} and s.ended_at is null and s.ends_at > paraph.now() returning s.id, s.signer_id, s.client_id`,
+    [value, why],
+  )
+  for (const row of rows as { id: string; signer_id: string; client_id: string }[]) {
+    await tx.query(`select pg_notify('paraph_session', $1)`, [row.id])
+    record({
+      type: 'auth.session_ended',
+      outcome: 'ok',
+      actor: { kind: 'signer', id: row.signer_id },
+      why,
+      ...(origin === undefined ? {} : { origin }),
+      evidence: { client: row.client_id, signer: row.signer_id, session: row.id },
+    })
+  }
+}

@@ -1,0 +1,84 @@
+import { createHash } from 'node:crypto'
+import * as asn1js from 'asn1js'
+import {
+  AuthorityKeyIdentifier,
+  BasicConstraints,
+  CertificatePolicies,
+  CRLDistributionPoints,
+  DistributionPoint,
+  Extension,
+  GeneralName,
+  PolicyInformation,
+  PolicyQualifierInfo,
+  PublicKeyInfo,
+  QCStatement,
+  QCStatements,
+} from 'pkijs'
+import { KEY_USAGES, type KeyUsage } from './certificate.js'
+import { decode, encode, namedBits } from './der.js'
+
+/** A CA that may issue certificates for signers only. */
+export function issuingCa(): Extension {
+  return extension('2.5.29.19', true, new BasicConstraints({ cA: true, pathLenConstraint: 0 }).toSchema())
+}
+
+export function keyUsage(...usages: readonly KeyUsage[]): Extension {
+  return extension('2.5.29.15', true, namedBits(usages.map((usage) => KEY_USAGES.indexOf(usage))))
+}
+
+/** @param publicKey DER SubjectPublicKeyInfo */
+export function subjectKeyIdentifier(publicKey: Uint8Array): Extension {
+  return extension('2.5.29.14', false, new asn1js.OctetString({ valueHex: keyIdentifier(publicKey) }))
+}
+
+/** @param publicKey the issuer's, DER SubjectPublicKeyInfo */
+export function authorityKeyIdentifier(publicKey: Uint8Array): Extension {
+  const identifier = new asn1js.OctetString({ valueHex: keyIdentifier(publicKey) })
+  return extension('2.5.29.35', false, new AuthorityKeyIdentifier({ keyIdentifier: identifier }).toSchema())
+}
+
+/** RFC 5280 §4.2.1.2, method 1: SHA-1 over the key's bits, as a name and not as a protection. */
+export function keyIdentifier(publicKey: Uint8Array): Uint8Array {
+  return createHash('sha1').update(keyBits(publicKey)).digest()
+}
+
+/** The subjectPublicKey bits of a DER SubjectPublicKeyInfo. */
+export function keyBits(publicKey: Uint8Array): Uint8Array {
+  return new PublicKeyInfo({ schema: decode(publicKey) }).subjectPublicKey.valueBlock.valueHexView
+}
+
+/** One policy with a notice for whoever reads the certificate (RFC 5280 §4.2.1.4); at most 200 characters. */
+export function policy(oid: string, notice: string): Extension {
+  const qualifier = new asn1js.Sequence({ value: [new asn1js.Utf8String({ value: notice })] })
+  const information = new PolicyInformation({
+    policyIdentifier: oid,
+    policyQualifiers: [new PolicyQualifierInfo({ policyQualifierId: '1.3.6.1.5.5.7.2.2', qualifier })],
+  })
+  return extension('2.5.29.32', false, new CertificatePolicies({ certificatePolicies: [information] }).toSchema())
+}
+
+/** What a qualified certificate for signatures states: QcCompliance, QcSSCD, QcType esign (ETSI EN 319 412-5). */
+export function qcStatements(): Extension {
+  const esign = new asn1js.Sequence({ value: [new asn1js.ObjectIdentifier({ value: '0.4.0.1862.1.6.1' })] })
+  const statements = new QCStatements()
+  statements.values = [
+    new QCStatement({ id: '0.4.0.1862.1.1' }),
+    new QCStatement({ id: '0.4.0.1862.1.4' }),
+    new QCStatement({ id: '0.4.0.1862.1.6', type: esign }),
+  ]
+  return extension('1.3.6.1.5.5.7.1.3', false, statements.toSchema())
+}
+
+export function revocationListAt(url: string): Extension {
+  const point = new DistributionPoint({ distributionPoint: [new GeneralName({ type: 6, value: url })] })
+  return extension('2.5.29.31', false, new CRLDistributionPoints({ distributionPoints: [point] }).toSchema())
+}
+
+/** The number that grows from one revocation list to the next. */
+export function crlNumber(value: number): Extension {
+  return extension('2.5.29.20', false, asn1js.Integer.fromBigInt(BigInt(value)))
+}
+
+function extension(extnID: string, critical: boolean, value: { toBER(): ArrayBuffer }): Extension {
+  return new Extension({ extnID, critical, extnValue: encode(value).buffer as ArrayBuffer })
+}

@@ -1,0 +1,150 @@
+import { hash } from 'node:crypto'
+import type { FrontVerbs } from '../activation.js'
+import type { AuditEvent } from '../audit/event.js'
+import { type RedeemServices, redeem, type SigningPermit } from '../authorization/redeem.js'
+import type { SigningContext, SigningContexts } from '../authorization/signing-context.js'
+import type { SigningLog } from '../authorization/signing-log.js'
+import { FLUSH_REASON } from '../authorization/signing-log.js'
+import type { Clock } from '../clock.js'
+import { signerKey } from '../credentials/credential.js'
+import { requireUsable } from '../credentials/require-usable.js'
+import { type Digest, digest } from '../digest.js'
+import { ServiceError } from '../errors.js'
+import { type Hsm, HsmError } from '../hsm/hsm.js'
+import { isUuid } from '../ids.js'
+import { requireMechanism } from './algorithms.js'
+import { step } from './steps.js'
+import type { SignatureVerifier } from './verify-signature.js'
+
+export interface SignHashServices extends RedeemServices {
+  readonly contexts: SigningContexts
+  readonly log: SigningLog
+  readonly hsm: Pick<Hsm, 'sign'>
+  readonly verifier: SignatureVerifier
+  readonly clock: Clock
+  /** @throws ServiceError `unavailable` when this machine's clock and the database's disagree. */
+  requireClock(databaseNow: Date): void
+}
+
+type Request = FrontVerbs['sign']['request']
+
+/** Most hashes one request may carry; its log entry must fit a leaf. */
+const MAX_DIGESTS = 500
+/** How long the device may take for one request, and how long its outcome waits for a lost database; milliseconds. */
+const DEVICE_MS = 8000
+const OUTCOME_MS = 5000
+
+/**
+ * CSC `signatures/signHash` (v1 §11.9, v2.2 §11.13): what the service is for.
+ *
+ * Promises kept here: no device call without a durable intention, no released signature without a durable outcome, and
+ * none that the certificate's public key does not confirm. What a crash at each step leaves is in README.md.
+ * @returns the signatures in the order of the digests
+ * @throws ServiceError
+ */
+export async function signHash(services: SignHashServices, request: Request): Promise<FrontVerbs['sign']['response']> {
+  const context = await services.contexts.load(request)
+  services.requireClock(context.now)
+  const scope = await requireSignable(services, context, request)
+
+  // Spends the authorization and records the intention: both or neither.
+  step('before-intent')
+  const permit = await redeem(services, context, scope, request.origin)
+  step('after-intent', permit.operation)
+
+  // From here on the authorization is spent and the intention is on disk. Every path records an outcome, and none of
+  // them may use the authorization again.
+  let signatures: Uint8Array[]
+  try {
+    signatures = await signPermitted(services, permit)
+  } catch (error) {
+    await recordFailure(services.log, permit, error)
+    throw new ServiceError('unavailable', { retryAfter: 1, cause: error })
+  }
+
+  // No record, no signatures: if this fails, or somebody stopped the signing meanwhile, nothing leaves.
+  step('before-outcome', permit.operation)
+  await recordSuccess(services.log, permit, signatures)
+  step('after-outcome', permit.operation)
+  return { operation: permit.operation, signatures: signatures.map((bytes) => Buffer.from(bytes).toString('base64')) }
+}
+
+/** The caller's usable credential, a mechanism its key can do, and digests of that mechanism's length. */
+async function requireSignable(services: SignHashServices, context: SigningContext, request: Request) {
+  try {
+    const credential = requireUsable(context.caller, context.credential, services.clock.now())
+    const mechanism = requireMechanism(credential.spec, request.mechanism)
+    return { credential, mechanism, digests: requireDigests(request) }
+  } catch (error) {
+    if (error instanceof ServiceError) {
+      const { caller } = context
+      await services.log.append({
+        type: 'sign.denied',
+        outcome: 'refused',
+        actor: { kind: 'signer', id: caller.signerId },
+        origin: request.origin,
+        why: error.code,
+        evidence: {
+          client: caller.clientId,
+          signer: caller.signerId,
+          session: caller.sessionId,
+          ...(isUuid(request.credentialId) ? { credential: request.credentialId } : {}),
+        },
+      })
+    }
+    throw error
+  }
+}
+
+function requireDigests(request: Request): Digest[] {
+  if (request.digests.length === 0) throw new ServiceError('digests_empty')
+  if (request.digests.length > MAX_DIGESTS) throw new ServiceError('signature_count_too_high')
+  try {
+    return request.digests.map((text) => digest(request.mechanism.hash, Buffer.from(text, 'base64')))
+  } catch {
+    throw new ServiceError('digest_length_invalid')
+  }
+}
+
+/** The only use of a signer's key: under a permit, and every signature checked outside the device. */
+async function signPermitted(services: SignHashServices, permit: SigningPermit): Promise<Uint8Array[]> {
+  const { credential, mechanism, digests } = permit.spend()
+  step('before-device', permit.operation)
+  const signatures = await services.hsm.sign(signerKey(credential), mechanism, digests, performance.now() + DEVICE_MS)
+  step('after-device', permit.operation)
+  if (signatures.length !== digests.length)
+    throw new HsmError('indeterminate', 'the device returned another number of signatures')
+  services.verifier.requireValid(credential, mechanism, digests, signatures)
+  return signatures
+}
+
+async function recordFailure(log: SigningLog, permit: SigningPermit, error: unknown): Promise<void> {
+  const result = error instanceof HsmError && error.code !== 'indeterminate' ? 'failed' : 'indeterminate'
+  const why = error instanceof HsmError ? `device_${error.code}` : 'internal'
+  const common = { op: permit.operation, actor: { kind: 'system' }, why } as const
+  await log
+    .guarded(
+      { ...common, type: 'sign.outcome', outcome: result },
+      { ...common, type: 'sign.withheld', outcome: result },
+      { kind: 'close', state: result },
+      performance.now() + OUTCOME_MS,
+    )
+    // Without it the intention stays open, and the reconciler closes it.
+    .catch(() => {})
+}
+
+async function recordSuccess(log: SigningLog, permit: SigningPermit, signatures: readonly Uint8Array[]): Promise<void> {
+  const common = {
+    op: permit.operation,
+    actor: { kind: 'system' },
+    signatureHashes: signatures.map((bytes) => hash('sha256', bytes, 'buffer')),
+  } as const satisfies Omit<AuditEvent, 'type' | 'outcome'>
+  const why = await log.guarded(
+    { ...common, type: 'sign.outcome', outcome: 'ok' },
+    { ...common, type: 'sign.withheld', outcome: 'refused' },
+    { kind: 'close', state: 'signed' },
+    performance.now() + OUTCOME_MS,
+  )
+  if (why === FLUSH_REASON.sessionEnded) throw new ServiceError('token_expired')
+  if (why !== FLUSH_REASON.asWished) throw new ServiceError('unavailable', { retryAfter: 1 })
+}
