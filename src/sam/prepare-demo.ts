@@ -1,0 +1,44 @@
+/**
+ * The program that makes a demo's content, once for its folder: reads `DemoSetup` as JSON on standard input and writes
+ * `DemoSigner` as JSON on standard output. A process of its own, so that `paraph serve` never loads a device's module.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { pino } from 'pino'
+import { type DemoFolder, initDemo, populateDemo } from './demo.js'
+import { startWorker } from './worker.js'
+
+export interface DemoSetup extends DemoFolder {
+  readonly samUrl: string
+  readonly node: string
+  readonly publicUrl: string
+}
+
+const setup = JSON.parse(await text(process.stdin)) as DemoSetup
+await initDemo(setup)
+const sockets = mkdtempSync(join(tmpdir(), 'paraph-demo-'))
+try {
+  const adminSocket = join(sockets, 'admin.sock')
+  const worker = await startWorker(
+    {
+      ...setup,
+      socket: join(sockets, 'sam.sock'),
+      socketMode: 0o600,
+      adminSocket,
+      databaseUrl: setup.samUrl,
+      demo: true,
+      basicLogin: false,
+      logLevel: 'error',
+    },
+    { logger: pino({ level: 'error' }, pino.destination(2)) },
+  )
+  try {
+    process.stdout.write(`${JSON.stringify(await populateDemo(adminSocket, setup.keysDir))}\n`)
+  } finally {
+    await worker.close()
+  }
+} finally {
+  rmSync(sockets, { recursive: true, force: true })
+}

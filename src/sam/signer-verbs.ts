@@ -1,0 +1,217 @@
+import { randomBytes } from 'node:crypto'
+import type { SignerSummary } from '../activation.js'
+import type { Actor } from '../audit/event.js'
+import type { Tx } from '../audit/transaction-log.js'
+import { ServiceError } from '../errors.js'
+import { FACTOR_COLUMNS, type Factor, factorAssociatedData, factorFields } from '../identity/factor.js'
+import { clearGuesses } from '../identity/guess.js'
+import { codeUri, newCodeSecret } from '../identity/one-time-code.js'
+import { endSessions } from '../identity/session.js'
+import { type FactorId, isUuid, newId, type SignerId } from '../ids.js'
+import type { AdminHandlers, AdminServices } from './admin-verbs.js'
+
+export interface SignerRow {
+  readonly id: SignerId
+  readonly login: string
+  readonly name: string
+  readonly state: 'active' | 'suspended'
+}
+
+/** By login or id. @throws ServiceError `not_found` */
+export async function requireSigner(db: Pick<Tx, 'query'>, who: string): Promise<SignerRow> {
+  const { rows } = await db.query<SignerRow>(
+    `select id, login, name, state from paraph.signer where ${isUuid(who) ? 'id = $1' : 'lower(login) = lower($1)'}`,
+    [who],
+  )
+  const [signer] = rows
+  if (signer === undefined) throw new ServiceError('not_found', { detail: 'no such signer' })
+  return signer
+}
+
+const newPassword = () => randomBytes(12).toString('base64url')
+
+/** In production nobody but the signer may know a password or an authenticator's secret: a file gives the one, a link the other. */
+function requirePassword(services: AdminServices, given: string | undefined): string {
+  if (given === undefined && !services.demo) {
+    throw new ServiceError('not_allowed', {
+      detail: 'outside the demo a password is not made up and printed: give a file with --password-file',
+    })
+  }
+  return given ?? newPassword()
+}
+
+async function setState(
+  services: AdminServices,
+  actor: Actor,
+  who: string,
+  state: 'active' | 'suspended',
+): Promise<Record<string, never>> {
+  await services.transactions.transact(async (tx, record) => {
+    const signer = await requireSigner(tx, who)
+    const { rowCount } = await tx.query('update paraph.signer set state = $2 where id = $1 and state <> $2', [
+      signer.id,
+      state,
+    ])
+    if (rowCount === 0) throw new ServiceError('not_allowed', { detail: `the signer is ${state}` })
+    const type = state === 'active' ? 'signer.resumed' : 'signer.suspended'
+    record({ type, outcome: 'ok', actor, evidence: { signer: signer.id } })
+    if (state === 'suspended') await endSessions(tx, record, { signer: signer.id }, 'signer_suspended', undefined)
+  })
+  return {}
+}
+
+export const signerVerbs: AdminHandlers<
+  | 'signer.create'
+  | 'signer.list'
+  | 'signer.suspend'
+  | 'signer.resume'
+  | 'signer.unlock'
+  | 'signer.resetPassword'
+  | 'authenticator.enrol'
+  | 'authenticator.list'
+  | 'authenticator.revoke'
+> = {
+  'signer.create': async (services, actor, request) => {
+    const password = requirePassword(services, request.password)
+    const hash = await services.passwords.hash('password', password)
+    const id = newId<SignerId>()
+    await services.transactions.transact(async (tx, record) => {
+      await tx.query('insert into paraph.signer (id, login, name, phone, password_hash) values ($1, $2, $3, $4, $5)', [
+        id,
+        request.login,
+        request.name,
+        request.phone ?? null,
+        hash,
+      ])
+      record({ type: 'signer.enrolled', outcome: 'ok', actor, evidence: { signer: id } })
+    })
+    return { signerId: id, login: request.login, ...(request.password === undefined ? { password } : {}) }
+  },
+
+  'signer.list': async ({ pool }) => {
+    const { rows } = await pool.query<SignerRow & { locked: boolean }>(
+      `select g.id, g.login, g.name, g.state,
+              exists (select from paraph.guess q where q.signer_id = g.id and q.blocked_until > paraph.now()) as locked
+         from paraph.signer g order by lower(g.login)`,
+    )
+    const signers: SignerSummary[] = rows.map(({ id, login, name, state, locked }) => ({
+      signerId: id,
+      login,
+      name,
+      state,
+      locked,
+    }))
+    return { signers }
+  },
+
+  'signer.suspend': (services, actor, { signer }) => setState(services, actor, signer, 'suspended'),
+  'signer.resume': (services, actor, { signer }) => setState(services, actor, signer, 'active'),
+
+  'signer.unlock': async (services, actor, request) => {
+    await services.transactions.transact(async (tx, record) => {
+      const signer = await requireSigner(tx, request.signer)
+      await clearGuesses(tx, signer.id, 'password')
+      await clearGuesses(tx, signer.id, 'factor')
+      record({ type: 'signer.unlocked', outcome: 'ok', actor, evidence: { signer: signer.id } })
+    })
+    return {}
+  },
+
+  'signer.resetPassword': async (services, actor, request) => {
+    const password = requirePassword(services, request.password)
+    const hash = await services.passwords.hash('password', password)
+    await services.transactions.transact(async (tx, record) => {
+      const signer = await requireSigner(tx, request.signer)
+      await tx.query('update paraph.signer set password_hash = $2 where id = $1', [signer.id, hash])
+      await tx.query('update paraph.token set revoked_at = coalesce(revoked_at, paraph.now()) where signer_id = $1', [
+        signer.id,
+      ])
+      await clearGuesses(tx, signer.id, 'password')
+      record({ type: 'signer.password_set', outcome: 'ok', actor, evidence: { signer: signer.id } })
+      await endSessions(tx, record, { signer: signer.id }, 'password_set', undefined)
+    })
+    return request.password === undefined ? { password } : {}
+  },
+
+  'authenticator.enrol': async (services, actor, request) => {
+    if (!services.demo) {
+      throw new ServiceError('not_allowed', {
+        detail:
+          'outside the demo a secret is shown to its signer only, on the activation page, which this version does not have yet',
+      })
+    }
+    const signer = await requireSigner(services.pool, request.signer)
+    const algorithm = request.algorithm ?? 'SHA1'
+    const secret = newCodeSecret(algorithm)
+    const id = newId<FactorId>()
+    const identity = { id, signer_id: signer.id, kind: 'totp', generation: 1 } as const
+    const sealed = await services.hsm.seal(Buffer.from(secret), factorAssociatedData(identity))
+    const row = { ...identity, state: 'active', algorithm, sealed_secret: sealed, demo: true } as const
+    await services.transactions.transact(async (tx, record) => {
+      await tx.query(
+        `insert into paraph.factor (id, signer_id, kind, state, generation, algorithm, sealed_secret, demo, binding)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+        [
+          id,
+          signer.id,
+          row.kind,
+          row.state,
+          row.generation,
+          algorithm,
+          sealed,
+          row.demo,
+          services.binding.mac('factor', factorFields(row)),
+        ],
+      )
+      record({
+        type: 'factor.enrolled',
+        outcome: 'ok',
+        actor,
+        facts: { kind: 'totp', demo: 1 },
+        evidence: { signer: signer.id, factor: id },
+      })
+    })
+    return { authenticatorId: id, uri: codeUri(secret, signer.login, algorithm), secret }
+  },
+
+  'authenticator.list': async ({ pool }, _actor, request) => {
+    const signer = await requireSigner(pool, request.signer)
+    const { rows } = await pool.query<Factor & { created_at: Date }>(
+      `select ${FACTOR_COLUMNS}, created_at from paraph.factor where signer_id = $1 order by created_at`,
+      [signer.id],
+    )
+    return {
+      authenticators: rows.map(({ id, state, demo, created_at }) => ({
+        authenticatorId: id,
+        signer: signer.login,
+        state,
+        demo,
+        createdAt: created_at.toISOString(),
+      })),
+    }
+  },
+
+  'authenticator.revoke': async (services, actor, { authenticatorId }) => {
+    await services.transactions.transact(async (tx, record) => {
+      const { rows } = await tx.query<Factor>(
+        `select ${FACTOR_COLUMNS} from paraph.factor where id = $1 and state = 'active' for update`,
+        [authenticatorId],
+      )
+      const [factor] = rows
+      if (factor === undefined) throw new ServiceError('not_found', { detail: 'no such active authenticator' })
+      const revoked = { ...factor, state: 'revoked' as const }
+      await tx.query(`update paraph.factor set state = 'revoked', binding = $2 where id = $1`, [
+        factor.id,
+        services.binding.mac('factor', factorFields(revoked)),
+      ])
+      record({
+        type: 'factor.revoked',
+        outcome: 'ok',
+        actor,
+        evidence: { signer: factor.signer_id, factor: factor.id },
+      })
+      await endSessions(tx, record, { signer: factor.signer_id }, 'factor_revoked', undefined)
+    })
+    return {}
+  },
+}

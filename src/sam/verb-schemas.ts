@@ -1,0 +1,86 @@
+import { Ajv, type JSONSchemaType, type ValidateFunction } from 'ajv'
+import type { FrontVerb } from '../activation.js'
+
+/** The longest texts a front may send; far above what any of them is. */
+const token = { type: 'string', minLength: 1, maxLength: 512 } as const
+const text = { type: 'string', maxLength: 4096 } as const
+const algorithm = { enum: ['sha-256', 'sha-384', 'sha-512'] } as const
+const digests = {
+  type: 'array',
+  maxItems: 500,
+  items: { type: 'string', maxLength: 88, pattern: '^[A-Za-z0-9+/]*={0,2}$' },
+} as const
+const origin = {
+  type: 'object',
+  required: ['requestId', 'address', 'api'],
+  additionalProperties: false,
+  properties: {
+    requestId: { type: 'string', pattern: '^[A-Za-z0-9._-]{1,64}$' },
+    address: { type: 'string', maxLength: 64 },
+    api: { enum: ['v1', 'v2', 'oauth2', 'cli'] },
+  },
+} as const
+
+const object = (required: Record<string, unknown>, optional: Record<string, unknown> = {}) => ({
+  type: 'object',
+  required: Object.keys(required),
+  additionalProperties: false,
+  properties: { ...required, ...optional },
+})
+
+const schemas: Record<FrontVerb, object> = {
+  login: object({ origin, login: text, password: text, rememberMe: { type: 'boolean' } }),
+  refresh: object({ origin, refreshToken: token }),
+  revoke: object({ origin, bearer: token, token }, { hint: { enum: ['access_token', 'refresh_token'] } }),
+  authorize: object(
+    {
+      origin,
+      bearer: token,
+      credentialId: text,
+      numSignatures: { type: 'number' },
+      factors: object({}, { code: text, pin: text }),
+    },
+    { digests: { ...digests, maxItems: 10_000 }, digestAlgorithm: algorithm, description: text },
+  ),
+  sign: object({
+    origin,
+    bearer: token,
+    sad: { type: 'string', maxLength: 4096 },
+    credentialId: text,
+    digests,
+    mechanism: {
+      type: 'object',
+      required: ['scheme', 'hash'],
+      additionalProperties: false,
+      properties: {
+        scheme: { enum: ['rsa-pkcs1', 'rsa-pss', 'ecdsa'] },
+        hash: algorithm,
+        saltLength: { type: 'integer', minimum: 0, maximum: 1024 },
+      },
+      if: { properties: { scheme: { const: 'rsa-pss' } } },
+      // biome-ignore lint/suspicious/noThenProperty: JSON Schema's keyword, not a promise
+      then: { required: ['saltLength'] },
+      else: { properties: { saltLength: false } },
+    },
+  }),
+  announce: object({
+    bootId: { type: 'string', pattern: '^[0-9a-f-]{36}$' },
+    node: { type: 'string', pattern: '^[\\x20-\\x7e]{0,64}$' },
+    publicKey: { type: 'string', pattern: '^[A-Za-z0-9+/]{1,100}={0,2}$' },
+  }),
+  health: object({}),
+}
+
+const ajv = new Ajv({ allowUnionTypes: true, strictRequired: false })
+const compiled = Object.fromEntries(
+  Object.entries(schemas).map(([verb, schema]) => [verb, ajv.compile(schema as JSONSchemaType<unknown>)]),
+) as Record<FrontVerb, ValidateFunction>
+
+export function isFrontVerb(verb: string): verb is FrontVerb {
+  return Object.hasOwn(schemas, verb)
+}
+
+/** Whether a body is what this verb takes. The front is not trusted to have looked. */
+export function isRequestOf(verb: FrontVerb, body: unknown): boolean {
+  return compiled[verb](body) === true
+}

@@ -1,0 +1,215 @@
+import type { Logger } from 'pino'
+import type { FrontVerb, FrontVerbs, RequestFrame } from '../activation.js'
+import { ANNOUNCE_KEY, recordAnnouncement, signAnnouncement } from '../audit/announce.js'
+import { type Boot, newBoot } from '../audit/boot.js'
+import { Sequence } from '../audit/sequence.js'
+import { TransactionLog } from '../audit/transaction-log.js'
+import { authorize } from '../authorization/authorize.js'
+import { SigningContexts } from '../authorization/signing-context.js'
+import { SigningLog } from '../authorization/signing-log.js'
+import { RowBinding } from '../binding.js'
+import { type Clock, systemClock } from '../clock.js'
+import { CredentialCache } from '../credentials/credential-store.js'
+import { openPool, type Pool } from '../db/pool.js'
+import { requireSafe } from '../db/require-safe.js'
+import { ServiceError } from '../errors.js'
+import type { Hsm, ServiceKey } from '../hsm/hsm.js'
+import { openHsm } from '../hsm/open-hsm.js'
+import { login, refresh } from '../identity/login.js'
+import { PasswordHasher } from '../identity/password.js'
+import { revokeToken } from '../identity/revoke-token.js'
+import type { BootId } from '../ids.js'
+import { signHash } from '../signing/sign-hash.js'
+import { SignatureVerifier } from '../signing/verify-signature.js'
+import { type AdminServices, administer } from './admin-verbs.js'
+import { Chores } from './chores.js'
+import { openDemoCa } from './demo-ca-files.js'
+import { FrameServer } from './frame-server.js'
+import { openKeyring } from './keyring.js'
+import type { WorkerSettings } from './supervisor.js'
+import { isFrontVerb, isRequestOf } from './verb-schemas.js'
+
+export interface WorkerOptions {
+  readonly logger: Logger
+  readonly clock?: Clock
+  /** A device that is open already, for tests that put faults into it. */
+  readonly hsm?: Hsm
+}
+
+interface LogRow {
+  readonly origin: string
+  readonly instance: string
+  readonly demo: boolean
+}
+
+/** Further apart than this, a machine's clock and the database's cannot both be right. */
+const CLOCK_TOLERANCE_MS = 2000
+
+/**
+ * One SAM worker: the only kind of process with the device login, the sealing key and the binding key. It offers the
+ * verbs of activation.ts on its sockets and checks token, factor, rows and budget of each request itself.
+ */
+export async function startWorker(
+  settings: WorkerSettings,
+  options: WorkerOptions,
+): Promise<{ close(): Promise<void> }> {
+  const { logger, clock = systemClock } = options
+  await requireSafe(settings.databaseUrl)
+  const pool = openPool(settings.databaseUrl, { max: 2 })
+  const hsm = options.hsm ?? (await openHsm(settings.hsmUri))
+  const log = await requireLog(pool, settings)
+  const keyring = await openKeyring(hsm, pool, log.instance)
+  const binding = new RowBinding(keyring.binding)
+  const passwords = new PasswordHasher(keyring.pepper)
+  const announce = await hsm.serviceKey(ANNOUNCE_KEY)
+
+  const boots = { transactions: newBoot('sam', settings.node), signing: newBoot('sam', settings.node) }
+  const transactions = new TransactionLog({
+    url: settings.databaseUrl,
+    sequence: new Sequence(boots.transactions, clock),
+    clock,
+  })
+  const announcer = new Announcer(hsm, announce, log.origin, transactions)
+  await announcer.announce(boots.transactions)
+  await announcer.announce(boots.signing)
+  const signingLog = new SigningLog({ url: settings.databaseUrl, boot: boots.signing, clock })
+  await signingLog.open()
+
+  const requireClock = (databaseNow: Date) => {
+    if (Math.abs(databaseNow.getTime() - clock.now()) > CLOCK_TOLERANCE_MS) {
+      throw new ServiceError('unavailable', { retryAfter: 5, cause: new Error('clocks disagree') })
+    }
+  }
+  const services = {
+    transactions,
+    log: signingLog,
+    contexts: new SigningContexts(pool, binding, new CredentialCache()),
+    hsm,
+    binding,
+    passwords,
+    verifier: new SignatureVerifier(),
+    clock,
+    requireClock,
+    basicLogin: settings.basicLogin,
+  }
+
+  const verbs: { [V in FrontVerb]: (request: FrontVerbs[V]['request']) => Promise<FrontVerbs[V]['response']> } = {
+    login: (request) => login(services, request),
+    refresh: (request) => refresh(services, request),
+    revoke: async (request) => {
+      await revokeToken(services, request)
+      return {}
+    },
+    authorize: (request) => authorize(services, request),
+    sign: (request) => signHash(services, request),
+    announce: async ({ bootId, node, publicKey }) => {
+      await announcer.announce({
+        id: bootId as BootId,
+        kind: 'front',
+        node,
+        publicKey: Buffer.from(publicKey, 'base64'),
+      })
+      return {}
+    },
+    health: () => health(pool, hsm, signingLog, requireClock, log.demo),
+  }
+  const front = new FrameServer(
+    settings.socket,
+    async ({ verb, body }: RequestFrame) => {
+      if (!isFrontVerb(verb) || !isRequestOf(verb, body)) throw new ServiceError('request_malformed')
+      return (verbs[verb] as (request: unknown) => Promise<unknown>)(body)
+    },
+    logger,
+  )
+
+  const ca = settings.caHsmUri === undefined ? undefined : await openDemoCa(settings.caHsmUri, settings.keysDir)
+  const adminServices: AdminServices = { ...services, pool, ca, publicUrl: settings.publicUrl, demo: log.demo }
+  const admin = new FrameServer(settings.adminSocket, (frame) => administer(adminServices, frame), logger)
+
+  const chores = new Chores({ transactions, pool, logger })
+  await chores.runOnce()
+  await front.listen(settings.socketMode)
+  await admin.listen(0o600)
+  chores.start()
+  logger.info({ device: hsm.description, demo: log.demo }, 'the worker is ready')
+
+  return {
+    async close() {
+      chores.stop()
+      await Promise.all([front.close(), admin.close()])
+      const stop = { type: 'audit.stop', outcome: 'ok', actor: { kind: 'system' } } as const
+      await signingLog.append(stop).catch(() => {})
+      await signingLog.close()
+      await transactions.append(stop).catch(() => {})
+      await transactions.close()
+      await pool.end()
+      await ca?.hsm.close()
+      if (options.hsm === undefined) await hsm.close()
+    },
+  }
+}
+
+async function requireLog(pool: Pool, settings: WorkerSettings): Promise<LogRow> {
+  const { rows } = await pool.query<LogRow>('select origin, instance, demo from audit.log')
+  const [log] = rows
+  if (log === undefined) throw new Error('this database has no log: run `paraph audit init`')
+  if (log.instance !== settings.instance) {
+    throw new Error(`these keys belong to instance ${settings.instance}, this database to ${log.instance}`)
+  }
+  if (log.demo !== settings.demo) {
+    throw new Error(
+      log.demo
+        ? 'this is a demo database: it takes no other start than the demo'
+        : 'a demo start takes a demo database only',
+    )
+  }
+  return log
+}
+
+/** Puts the device's word for a writer into the log, before the writer's first entry. */
+class Announcer {
+  readonly #hsm: Hsm
+  readonly #key: ServiceKey
+  readonly #origin: string
+  readonly #transactions: TransactionLog
+
+  constructor(hsm: Hsm, key: ServiceKey, origin: string, transactions: TransactionLog) {
+    this.#hsm = hsm
+    this.#key = key
+    this.#origin = origin
+    this.#transactions = transactions
+  }
+
+  async announce(boot: Pick<Boot, 'id' | 'kind' | 'node' | 'publicKey'>): Promise<void> {
+    const signature = await signAnnouncement(this.#hsm, this.#key, this.#origin, boot)
+    await this.#transactions.transact((tx, record) => recordAnnouncement(tx, record, boot, signature))
+  }
+}
+
+async function health(
+  pool: Pool,
+  hsm: Hsm,
+  log: SigningLog,
+  requireClock: (now: Date) => void,
+  demo: boolean,
+): Promise<FrontVerbs['health']['response']> {
+  const device = hsm.random(8).then(
+    () => true,
+    () => false,
+  )
+  const now = pool.query<{ now: Date }>('select paraph.now() as now').then(
+    ({ rows }) => rows[0]?.now,
+    () => undefined,
+  )
+  const at = await now
+  let clock = false
+  try {
+    if (at !== undefined) {
+      requireClock(at)
+      clock = true
+    }
+  } catch {
+    clock = false
+  }
+  return { device: await device, database: at !== undefined && log.connected, clock, demo }
+}
