@@ -1,0 +1,329 @@
+/** A client of the CSC API v2 (§11.2, 11.3, 11.6, 11.8, 11.13), which knows the service only by its address. */
+import { isIPv4 } from 'node:net'
+import type { Digest } from '../../digest.js'
+import type { Mechanism } from '../../hsm/hsm.js'
+import { DIGEST_OID, RSA_OID, signatureOid } from '../../pki/algorithm.js'
+
+/** Largest answer that is read, in bytes. */
+const MAX_ANSWER = 8 * 1024 * 1024
+
+/** Why a call failed. */
+export class CscError extends Error {
+  override readonly name = 'CscError'
+  /** HTTP status; absent when no answer came. */
+  readonly status: number | undefined
+  /** The `error` word of the answer. */
+  readonly code: string | undefined
+  /** Names the request in the service's log. */
+  readonly requestId: string | undefined
+  /** Whether the same call may be made again as it is: nothing was spent, and the reason may pass. */
+  readonly retryable: boolean
+  /** Seconds to wait before, where the service says so. */
+  readonly retryAfter: number | undefined
+
+  constructor(
+    message: string,
+    facts: {
+      readonly retryable: boolean
+      readonly status?: number
+      readonly code?: string | undefined
+      readonly requestId?: string | undefined
+      readonly retryAfter?: number | undefined
+      readonly cause?: unknown
+    },
+  ) {
+    super(message, facts.cause === undefined ? {} : { cause: facts.cause })
+    this.status = facts.status
+    this.code = facts.code
+    this.requestId = facts.requestId
+    this.retryable = facts.retryable
+    this.retryAfter = facts.retryAfter
+  }
+}
+
+/** A login. */
+export interface CscSession {
+  readonly token: string
+  /** `performance.now()` after which the token is of no use. */
+  readonly expiresAt: number
+}
+
+/** What a factor is for this client. */
+export interface CscFactor {
+  /** Names it in `authData`. */
+  readonly id: string
+  readonly kind: 'code' | 'pin' | 'other'
+}
+
+/** A credential as `credentials/list` describes it. */
+export interface CscCredential {
+  readonly credentialId: string
+  readonly enabled: boolean
+  /** Values that `signAlgo` may have. */
+  readonly algorithms: readonly string[]
+  /** DER, leaf first. */
+  readonly certificates: readonly Uint8Array[]
+  /** Most signatures for one authorization. */
+  readonly multisign: number
+  /** `explicit`: the signer's factors go through this client. */
+  readonly mode: string
+  readonly factors: readonly CscFactor[]
+}
+
+interface Answer {
+  readonly body: unknown
+  readonly requestId: string | undefined
+}
+
+/** Safe to use from several places at once; keeps nothing between calls. */
+export class CscClient {
+  readonly #base: URL
+  readonly #timeOut: number
+
+  /**
+   * @param address the service's, with or without `/csc/v2`
+   * @param timeOut how long one call may take, in milliseconds
+   * @throws RangeError when it is not http or https, or when it is http to another computer: password and code would
+   *   cross the network in clear
+   */
+  constructor(address: string, timeOut = 60_000) {
+    this.#timeOut = timeOut
+    const url = URL.canParse(address) ? new URL(address) : undefined
+    if (url === undefined || !/^https?:$/.test(url.protocol))
+      throw new RangeError(`${address} is not the address of a service`)
+    if (url.protocol === 'http:' && !isLoopback(url.hostname)) {
+      throw new RangeError(`${address} would send password and code in clear: use https`)
+    }
+    const path = url.pathname.replace(/\/+$/, '')
+    this.#base = new URL(`${path.endsWith('/csc/v2') ? path : `${path}/csc/v2`}/`, url)
+  }
+
+  /** @throws CscError */
+  async login(login: string, password: string): Promise<CscSession> {
+    const started = performance.now()
+    const basic = Buffer.from(`${login}:${password}`).toString('base64')
+    const answer = await this.#call('auth/login', `Basic ${basic}`, {}, 'repeatable')
+    const { access_token: token, expires_in: seconds = 3600 } = members(answer)
+    if (typeof token !== 'string' || typeof seconds !== 'number') throw unexpected('auth/login', answer)
+    return { token, expiresAt: started + seconds * 1000 }
+  }
+
+  /** Ends the session; its authorizations die with it. @throws CscError */
+  async revoke(session: CscSession): Promise<void> {
+    await this.#call('auth/revoke', bearer(session), { token: session.token }, 'repeatable')
+  }
+
+  /** All credentials of the signer with their certificates and factors. @throws CscError */
+  async credentials(session: CscSession): Promise<CscCredential[]> {
+    const body = { credentialInfo: true, certificates: 'chain', certInfo: false, authInfo: true }
+    const answer = await this.#call('credentials/list', bearer(session), body, 'repeatable')
+    const { credentialInfos } = members(answer)
+    if (!Array.isArray(credentialInfos)) throw unexpected('credentials/list', answer)
+    return credentialInfos.map((info) => {
+      const credential = readCredential(object(info)?.credentialID, info)
+      if (credential === undefined) throw unexpected('credentials/list', answer)
+      return credential
+    })
+  }
+
+  /** One credential. @throws CscError */
+  async credential(session: CscSession, credentialId: string): Promise<CscCredential> {
+    const body = { credentialID: credentialId, certificates: 'chain', certInfo: false, authInfo: true }
+    const answer = await this.#call('credentials/info', bearer(session), body, 'repeatable')
+    const credential = readCredential(credentialId, answer.body)
+    if (credential === undefined) throw unexpected('credentials/info', answer)
+    return credential
+  }
+
+  /**
+   * The signer's agreement to sign exactly these digests, all of one algorithm.
+   * @param factors what the signer presents, by factor id
+   * @returns the SAD
+   * @throws CscError never retryable once the code may have been used
+   */
+  async authorize(
+    session: CscSession,
+    credentialId: string,
+    digests: readonly Digest[],
+    factors: ReadonlyMap<string, string>,
+  ): Promise<string> {
+    const body = {
+      credentialID: credentialId,
+      numSignatures: digests.length,
+      ...hashes(digests),
+      authData: [...factors].map(([id, value]) => ({ id, value })),
+    }
+    const answer = await this.#call('credentials/authorize', bearer(session), body, 'once')
+    const { SAD } = members(answer)
+    if (typeof SAD !== 'string') throw unexpected('credentials/authorize', answer)
+    return SAD
+  }
+
+  /**
+   * Signatures in the order of the digests: RSA of the modulus' length, ECDSA in DER.
+   * @throws CscError never retryable once the authorization may have been used
+   */
+  async signHash(
+    session: CscSession,
+    credential: CscCredential,
+    sad: string,
+    mechanism: Mechanism,
+    digests: readonly Digest[],
+  ): Promise<Uint8Array[]> {
+    const body = {
+      credentialID: credential.credentialId,
+      SAD: sad,
+      ...hashes(digests),
+      signAlgo: signAlgo(credential, mechanism),
+    }
+    const answer = await this.#call('signatures/signHash', bearer(session), body, 'once')
+    const { signatures } = members(answer)
+    if (!Array.isArray(signatures) || signatures.length !== digests.length || !signatures.every(isBase64)) {
+      throw unexpected('signatures/signHash', answer)
+    }
+    return signatures.map((signature) => new Uint8Array(Buffer.from(signature, 'base64')))
+  }
+
+  /** @param repeat `once` for calls that spend something, so that nobody repeats them after an unknown outcome */
+  async #call(method: string, authorization: string, body: object, repeat: 'once' | 'repeatable'): Promise<Answer> {
+    let response: Response
+    let text: string
+    try {
+      response = await fetch(new URL(method, this.#base), {
+        method: 'POST',
+        headers: { authorization, 'content-type': 'application/json', accept: 'application/json' },
+        body: JSON.stringify(body),
+        redirect: 'error',
+        signal: AbortSignal.timeout(this.#timeOut),
+      })
+      text = await readText(response)
+    } catch (cause) {
+      throw noAnswer(this.#base.origin, repeat, cause)
+    }
+    const requestId = response.headers.get('x-request-id') ?? undefined
+    const json = parseJson(text)
+    if (response.ok) return { body: json, requestId }
+    const { error, error_description: description } = object(json) ?? {}
+    const retryAfter = Number(response.headers.get('retry-after') ?? Number.NaN)
+    throw new CscError(typeof description === 'string' ? description : `the service answered ${response.status}`, {
+      status: response.status,
+      code: typeof error === 'string' ? error : undefined,
+      requestId,
+      retryable: response.status === 503 || response.status === 429,
+      retryAfter: Number.isFinite(retryAfter) ? retryAfter : undefined,
+    })
+  }
+}
+
+/**
+ * The `signAlgo` for a mechanism, as this credential spells it.
+ * @throws RangeError when the credential does not sign this way
+ */
+function signAlgo({ algorithms }: CscCredential, mechanism: Mechanism): string {
+  const exact = signatureOid(mechanism)
+  if (algorithms.includes(exact)) return exact
+  if (mechanism.scheme === 'rsa-pkcs1' && algorithms.includes(RSA_OID)) return RSA_OID
+  throw new RangeError(`the credential does not sign ${mechanism.hash} digests by ${mechanism.scheme}`)
+}
+
+/** Whether a credential offers this mechanism. */
+export function offers(credential: CscCredential, mechanism: Mechanism): boolean {
+  try {
+    signAlgo(credential, mechanism)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function hashes(digests: readonly Digest[]): { hashes: string[]; hashAlgorithmOID: string } {
+  const [first] = digests
+  if (first === undefined) throw new RangeError('nothing to sign')
+  return {
+    hashes: digests.map(({ bytes }) => Buffer.from(bytes).toString('base64')),
+    hashAlgorithmOID: DIGEST_OID[first.algorithm],
+  }
+}
+
+function bearer({ token }: CscSession): string {
+  return `Bearer ${token}`
+}
+
+function readCredential(credentialId: unknown, info: unknown): CscCredential | undefined {
+  const { key, cert, auth, multisign } = object(info) ?? {}
+  const { status, algo } = object(key) ?? {}
+  const { certificates = [] } = object(cert) ?? {}
+  const { mode, objects = [] } = object(auth) ?? {}
+  if (typeof credentialId !== 'string' || typeof mode !== 'string') return undefined
+  if (!Array.isArray(algo) || !Array.isArray(certificates) || !Array.isArray(objects)) return undefined
+  if (!Number.isInteger(multisign) || (multisign as number) < 1 || !certificates.every(isBase64)) return undefined
+  return {
+    credentialId,
+    enabled: status === 'enabled',
+    algorithms: algo.map(String),
+    certificates: certificates.map((der) => new Uint8Array(Buffer.from(der, 'base64'))),
+    multisign: multisign as number,
+    mode,
+    factors: objects.map(readFactor),
+  }
+}
+
+function readFactor(value: unknown): CscFactor {
+  const { id, type, generator } = object(value) ?? {}
+  const kind = type !== 'Password' ? 'other' : generator === 'totp' ? 'code' : generator === undefined ? 'pin' : 'other'
+  return { id: String(id), kind }
+}
+
+async function readText(response: Response): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of response.body ?? []) {
+    length += chunk.length
+    if (length > MAX_ANSWER) throw new RangeError('the answer is too large')
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+function object(value: unknown): Record<string, unknown> | undefined {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
+}
+
+function members(answer: Answer): Record<string, unknown> {
+  return object(answer.body) ?? {}
+}
+
+function isBase64(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && Buffer.from(value, 'base64').toString('base64') === value
+}
+
+function unexpected(method: string, { requestId }: Answer): CscError {
+  return new CscError(`the service's answer to ${method} is not as CSC API v2 has it`, { requestId, retryable: false })
+}
+
+/** Refused connections sent nothing; anything else may have reached the service. */
+function noAnswer(origin: string, repeat: 'once' | 'repeatable', cause: unknown): CscError {
+  const reason = ((cause as Error).cause ?? cause) as NodeJS.ErrnoException
+  const nothingSent = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'].includes(
+    reason.code ?? '',
+  )
+  const what = (cause as Error).name === 'TimeoutError' ? 'did not answer in time' : 'cannot be reached'
+  const detail = reason.code === undefined ? '' : ` (${reason.code})`
+  const unknown = nothingSent || repeat === 'repeatable' ? '' : '; whether the code was used is unknown'
+  return new CscError(`${origin} ${what}${detail}${unknown}`, {
+    retryable: nothingSent || repeat === 'repeatable',
+    cause,
+  })
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || (isIPv4(hostname) && hostname.startsWith('127.'))
+}

@@ -1,0 +1,114 @@
+import { type Command, InvalidArgumentError } from 'commander'
+import { readSecretFile } from '../secret-file.js'
+import { type AdminOptions, adminCommand, callWorker, given } from './admin.js'
+import { facts, print, table } from './output.js'
+
+const HELP = `
+Examples:
+  paraph signer create --login signer@example.test --name "Demo Signer" --json
+  paraph signer create --login anna@example.test --name "Anna Nowak" --phone +48123456789 --password-file F
+  paraph signer suspend anna@example.test
+
+A signer is named by login or by id. Next: paraph authenticator enrol, paraph credential create.`
+
+const PASSWORD_FILE = 'read the password from F, which only you can read (chmod 600); at least 12 characters'
+
+/** Adds `paraph signer`. */
+export function registerSigner(program: Command): void {
+  const signer = program
+    .command('signer')
+    .summary('the people whose keys these are')
+    .description('Enrols signers, and suspends, unlocks and lists them.')
+    .addHelpText('after', HELP)
+
+  adminCommand(signer, 'create')
+    .summary('enrol a signer')
+    .description('Enrols a signer. In a demo a password is made up and printed where no file brings one.')
+    .requiredOption('--login <login>', 'what the signer logs in with, often an e-mail address')
+    .requiredOption('--name <name>', 'name of the person, as it is to stand in certificates')
+    .option('--phone <number>', 'in international form, as in +48123456789', parsePhone)
+    .option('--password-file <F>', PASSWORD_FILE)
+    .action(create)
+
+  adminCommand(signer, 'list').summary('list all signers').description('Lists all signers.').action(list)
+
+  adminCommand(signer, 'suspend')
+    .summary('end all logins and take no new ones')
+    .description("Ends the signer's logins and authorizations, and takes no new ones until `paraph signer resume`.")
+    .argument('<signer>', 'login or id')
+    .action(change('signer.suspend', 'is suspended; all logins have ended'))
+  adminCommand(signer, 'resume')
+    .summary('take logins again')
+    .description('Takes the logins of a suspended signer again.')
+    .argument('<signer>', 'login or id')
+    .action(change('signer.resume', 'may log in again'))
+  adminCommand(signer, 'unlock')
+    .summary('forget wrong passwords and codes')
+    .description('Forgets wrong passwords, codes and PINs, so that the signer need not wait any longer.')
+    .argument('<signer>', 'login or id')
+    .action(change('signer.unlock', 'is unlocked'))
+
+  adminCommand(signer, 'reset-password')
+    .summary('set another password')
+    .description(
+      'Sets another password and ends all logins. In a demo one is made up and printed where no file brings one.',
+    )
+    .argument('<signer>', 'login or id')
+    .option('--password-file <F>', PASSWORD_FILE)
+    .action(resetPassword)
+}
+
+interface CreateOptions extends AdminOptions {
+  readonly login: string
+  readonly name: string
+  readonly phone?: string
+  readonly passwordFile?: string
+}
+
+async function create(options: CreateOptions): Promise<void> {
+  const { login, name, phone } = options
+  const password = passwordFrom(options)
+  const answer = await callWorker(options, 'signer.create', { login, name, ...given({ phone, password }) })
+  print(options, answer, [
+    `${answer.login} is enrolled.`,
+    ...facts({ 'Signer id': answer.signerId, Password: answer.password }),
+    '',
+    `Next: paraph authenticator enrol --signer ${answer.login}`,
+  ])
+}
+
+async function list(options: AdminOptions): Promise<void> {
+  const answer = await callWorker(options, 'signer.list', {})
+  const rows = answer.signers.map(({ login, name, state, locked, signerId }) => ({
+    login,
+    name,
+    state: locked ? `${state}, locked` : state,
+    signerId,
+  }))
+  const headings = { login: 'LOGIN', name: 'NAME', state: 'STATE', signerId: 'SIGNER ID' }
+  print(options, answer, rows.length === 0 ? ['There are no signers yet.'] : table(rows, headings, ['login', 'name']))
+}
+
+function change(verb: 'signer.suspend' | 'signer.resume' | 'signer.unlock', done: string) {
+  return async (signer: string, options: AdminOptions) => {
+    print(options, await callWorker(options, verb, { signer }), [`${signer} ${done}.`])
+  }
+}
+
+async function resetPassword(signer: string, options: AdminOptions & { passwordFile?: string }): Promise<void> {
+  const password = passwordFrom(options)
+  const answer = await callWorker(options, 'signer.resetPassword', { signer, ...given({ password }) })
+  print(options, answer, [
+    `${signer} has a new password; all logins have ended.`,
+    ...(answer.password === undefined ? [] : facts({ Password: answer.password })),
+  ])
+}
+
+function passwordFrom({ passwordFile }: { readonly passwordFile?: string }): string | undefined {
+  return passwordFile === undefined ? undefined : readSecretFile(passwordFile)
+}
+
+function parsePhone(text: string): string {
+  if (!/^\+[0-9]{6,15}$/.test(text)) throw new InvalidArgumentError('Write it like +48123456789.')
+  return text
+}

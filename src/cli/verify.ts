@@ -1,0 +1,116 @@
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import { loadConfig } from '../config.js'
+import { parseChain } from '../pki/certificate.js'
+import { TEST_POLICY } from '../pki/demo-ca.js'
+import { trustedPath } from '../pki/trust.js'
+import { checkSignature, SUFFIX } from './client/detached-signature.js'
+import { reasonOf } from './client/reason.js'
+import { processTerminal, type Terminal } from './client/terminal.js'
+
+interface VerifyOptions {
+  readonly trust?: string
+  readonly json?: true
+}
+
+/** The demo's root certificate, in the keys folder. */
+const DEMO_ROOT = 'demo-root.pem'
+
+const HELP = `
+Checks FILE.p7s against FILE: whether FILE is what was signed, who signed it, and whether the certificate leads to a
+trusted root and is valid now. Whether a certificate was revoked is not asked.
+
+The trusted roots are the certificates in --trust, or else the root of the demo that was started in this folder.
+
+Examples:
+  paraph verify report.pdf
+  paraph verify --trust root.pem *.pdf
+
+Exit status: 0 all signatures are valid, 1 one is not, 2 wrong usage.`
+
+/** Adds `paraph verify`, which needs no service. */
+export function registerVerify(program: Command, terminal: Terminal = processTerminal): void {
+  program
+    .command('verify')
+    .summary('check signatures made by paraph sign')
+    .description('Checks detached signatures against their files.')
+    .argument('<FILE...>', 'signed files, or their .p7s')
+    .option('--trust <ROOT>', 'PEM file with the root certificates to trust')
+    .option('--json', 'print the result as JSON')
+    .addHelpText('after', HELP)
+    .action((files: string[], options: VerifyOptions, command: Command) => verify(files, options, command, terminal))
+}
+
+async function verify(files: string[], options: VerifyOptions, command: Command, terminal: Terminal): Promise<void> {
+  const trust = options.trust ?? join(loadConfig(terminal.env).keys, DEMO_ROOT)
+  if (options.trust === undefined && !existsSync(trust)) {
+    command.error('error: no demo was started here: name the root certificate to trust with --trust', { exitCode: 2 })
+  }
+  const roots = await readRoots(trust)
+  const now = new Date(terminal.now())
+  const verdicts: Verdict[] = []
+  for (const file of files) {
+    const verdict = await judge(file, roots, now)
+    verdicts.push(verdict)
+    if (options.json !== true) terminal.out(inWords(verdict))
+  }
+  if (options.json) terminal.out(JSON.stringify({ files: verdicts }))
+  terminal.setStatus(verdicts.every(({ valid }) => valid) ? 0 : 1)
+}
+
+async function readRoots(path: string): Promise<Uint8Array[]> {
+  try {
+    return parseChain(await readFile(path, 'utf8'))
+  } catch (cause) {
+    throw new Error(`${path}: ${reasonOf(cause, path)}`, { cause })
+  }
+}
+
+type Verdict =
+  | {
+      readonly file: string
+      readonly valid: true
+      readonly signer: string
+      readonly issuer: string
+      readonly serialNumber: string
+      readonly notBefore: Date
+      readonly notAfter: Date
+      /** The signer's claim. */
+      readonly signingTime: Date | undefined
+      readonly test: boolean
+      readonly revocationChecked: false
+    }
+  | { readonly file: string; readonly valid: false; readonly reason: string }
+
+async function judge(named: string, roots: readonly Uint8Array[], now: Date): Promise<Verdict> {
+  const file = named.endsWith(SUFFIX) ? named.slice(0, -SUFFIX.length) : named
+  try {
+    const { cms, signature } = await checkSignature(file, file + SUFFIX)
+    trustedPath(signature.certificate, cms.certificates, roots, now)
+    const { subjectDn: signer, issuerDn: issuer, serialNumber, notBefore, notAfter, policies } = signature.facts
+    return {
+      ...{ file, valid: true, signer, issuer, serialNumber, notBefore, notAfter },
+      signingTime: signature.signingTime,
+      test: policies.includes(TEST_POLICY),
+      revocationChecked: false,
+    }
+  } catch (error) {
+    return { file, valid: false, reason: reasonOf(error, file) }
+  }
+}
+
+function inWords(verdict: Verdict): string {
+  if (!verdict.valid) return `${verdict.file}: NOT valid: ${verdict.reason}`
+  const { file, signer, issuer, serialNumber, notBefore, notAfter, signingTime, test } = verdict
+  return [
+    `${file}: valid`,
+    `  signed by    ${signer}`,
+    ...(signingTime === undefined ? [] : [`  signed at    ${signingTime.toISOString()}, by the signer's own word`]),
+    `  certificate  ${serialNumber}, valid from ${notBefore.toISOString()} to ${notAfter.toISOString()}`,
+    `  issued by    ${issuer}`,
+    '  revocation   not asked',
+    ...(test ? ['  A TEST certificate of a Paraph demo: it proves nothing about anybody.'] : []),
+  ].join('\n')
+}

@@ -1,0 +1,297 @@
+/** Every setting of Paraph. The environment is read here and nowhere else; secrets are paths to files. */
+import { existsSync, readFileSync } from 'node:fs'
+import { isIP, isIPv4 } from 'node:net'
+import { hostname } from 'node:os'
+import { join, resolve } from 'node:path'
+
+export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+export interface Config {
+  /**
+   * No settings, loopback address, no database named, and a data folder that is new or was a demo's from its first day.
+   * Everything else is production and refuses what only a demo may do.
+   */
+  readonly demo: boolean
+  /** PARAPH_HOST: address to listen on. Default 127.0.0.1. */
+  readonly host: string
+  /** PARAPH_PORT: port to listen on. Default 8080; 0 takes any free one. */
+  readonly port: number
+  /** PARAPH_PUBLIC_URL: how clients reach the service, without a slash at the end. Default: scheme, host and port. */
+  readonly publicUrl: string
+  /** PARAPH_TLS_CERT and PARAPH_TLS_KEY: PEM files, certificate chain leaf first. Absent: plain HTTP. */
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined
+  /** PARAPH_TRUSTED_PROXIES: addresses and networks whose X-Forwarded-* headers are believed. Default none. */
+  readonly trustedProxies: readonly string[]
+  /** PARAPH_DATA: folder of the embedded database and the sockets. Default ./var. */
+  readonly data: string
+  /** PARAPH_KEYS: folder of PIN files and, in a demo, the token. Default ./keys for ./var, else $PARAPH_DATA/keys. */
+  readonly keys: string
+  /** PARAPH_HSM: the device of signers' keys, `pkcs11:/path/module.so?token=…&pin-file=…`; `memory:` in a demo. */
+  readonly hsm: string | undefined
+  /** PARAPH_ALLOW_SOFTHSM: `yes` lets production run on SoftHSM, which keeps keys in files. */
+  readonly allowSoftHsm: boolean
+  /** PARAPH_SAM: sockets of workers started apart, or folders holding sam-*.sock. `serve` then runs the front only. */
+  readonly sam: readonly string[] | undefined
+  /** PARAPH_OPERATOR: file with the token of the operator who gives commands (0600). A demo has its own. */
+  readonly operator: string | undefined
+  /** DATABASE_URL: the front's database, role paraph_front; for `migrate` a role that owns the database. */
+  readonly databaseUrl: string | undefined
+  /** PARAPH_SAM_DATABASE_URL: the same database, role paraph_sam. */
+  readonly samDatabaseUrl: string | undefined
+  /** PARAPH_BASIC_LOGIN: whether auth/login takes login and password. Default on in a demo, off elsewhere. */
+  readonly basicLogin: boolean
+  /** PARAPH_WORKERS: signing processes to start. Default 1. */
+  readonly workers: number
+  /** PARAPH_LOG_LEVEL: least severe level written. Default info. */
+  readonly logLevel: LogLevel
+  /** PARAPH_NAME: name of the service shown by info. Default Paraph. */
+  readonly name: string
+  /** PARAPH_REGION: ISO 3166-1 country shown by info. Default ZZ, which stands for no country. */
+  readonly region: string
+  /** Name of this machine in the log. */
+  readonly node: string
+}
+
+/** What is about to run, since not every program needs every setting. */
+export type Program = 'serve' | 'sam' | 'migrate' | 'command'
+
+/** All faults of the settings at once, one a line, each naming the setting and what to type. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+  readonly faults: readonly string[]
+
+  constructor(faults: readonly string[]) {
+    super(faults.join('\n'))
+    this.faults = faults
+  }
+}
+
+const NAMES = [
+  'PARAPH_HOST',
+  'PARAPH_PORT',
+  'PARAPH_PUBLIC_URL',
+  'PARAPH_TLS_CERT',
+  'PARAPH_TLS_KEY',
+  'PARAPH_TRUSTED_PROXIES',
+  'PARAPH_DATA',
+  'PARAPH_KEYS',
+  'PARAPH_HSM',
+  'PARAPH_ALLOW_SOFTHSM',
+  'PARAPH_SAM',
+  'PARAPH_OPERATOR',
+  'PARAPH_SAM_DATABASE_URL',
+  'PARAPH_BASIC_LOGIN',
+  'PARAPH_WORKERS',
+  'PARAPH_LOG_LEVEL',
+  'PARAPH_NAME',
+  'PARAPH_REGION',
+] as const
+type Name = (typeof NAMES)[number] | 'DATABASE_URL'
+
+/** Belong to the test run, which hands them to every process it starts. */
+const TEST_PREFIX = 'PARAPH_TEST_'
+
+/**
+ * Reads and checks the settings; an empty one counts as absent.
+ * @throws ConfigError
+ */
+export function loadConfig(env: Readonly<Record<string, string | undefined>>, program: Program = 'command'): Config {
+  const faults: string[] = []
+  const read = (name: Name): string | undefined => env[name]?.trim() || undefined
+  const fault = (text: string): undefined => void faults.push(text)
+
+  for (const name of Object.keys(env)) {
+    if (!name.startsWith('PARAPH_') || name.startsWith(TEST_PREFIX) || NAMES.some((known) => known === name)) continue
+    fault(`${name} is not a setting. Remove it, or correct it to one of: ${NAMES.join(', ')}`)
+  }
+
+  const oneOf = <Value extends string>(name: Name, values: readonly Value[], otherwise: Value): Value => {
+    const text = read(name) ?? otherwise
+    const found = values.find((value) => value === text)
+    if (found === undefined) fault(`${name} is neither of its values. Type one of: ${values.join(', ')}`)
+    return found ?? otherwise
+  }
+  const whole = (name: Name, least: number, most: number, otherwise: number): number => {
+    const text = read(name) ?? String(otherwise)
+    if (/^\d{1,9}$/.test(text) && Number(text) >= least && Number(text) <= most) return Number(text)
+    fault(`${name} is not a whole number from ${least} to ${most}. Type one, for example ${name}=${otherwise}`)
+    return otherwise
+  }
+  const path = (name: Name): string | undefined => {
+    const text = read(name)
+    return text === undefined ? undefined : resolve(text)
+  }
+  const list = (name: Name): string[] => (read(name) ?? '').split(',').flatMap((part) => part.trim() || [])
+  const database = (name: Name): string | undefined => {
+    const text = read(name)
+    if (text === undefined || (/^postgres(ql)?:\/\//.test(text) && URL.canParse(text))) return text
+    return fault(
+      `${name} is not a PostgreSQL URL. Type ${name}=postgres://role@host:5432/database (the password may come from PGPASSFILE)`,
+    )
+  }
+
+  const host = read('PARAPH_HOST') ?? '127.0.0.1'
+  const port = whole('PARAPH_PORT', 0, 65535, 8080)
+  const data = path('PARAPH_DATA') ?? resolve('var')
+  const keys = path('PARAPH_KEYS') ?? (data === resolve('var') ? resolve('keys') : join(data, 'keys'))
+  const databaseUrl = database('DATABASE_URL')
+  const samDatabaseUrl = database('PARAPH_SAM_DATABASE_URL')
+  const hsm = read('PARAPH_HSM')
+  const sam = list('PARAPH_SAM').map((entry) => resolve(entry))
+  const demo = isLoopback(host) && !databaseUrl && !samDatabaseUrl && sam.length === 0 && mayBeDemo(data)
+
+  const certFile = path('PARAPH_TLS_CERT')
+  const keyFile = path('PARAPH_TLS_KEY')
+  if ((certFile === undefined) !== (keyFile === undefined)) {
+    fault('PARAPH_TLS_CERT and PARAPH_TLS_KEY belong together. Type both, or neither for plain HTTP')
+  }
+  const tls = certFile !== undefined && keyFile !== undefined ? { certFile, keyFile } : undefined
+  for (const [name, file] of Object.entries({ PARAPH_TLS_CERT: certFile, PARAPH_TLS_KEY: keyFile })) {
+    if (file !== undefined && !existsSync(file))
+      fault(`${name} names a file that does not exist. Type the path of a PEM file`)
+  }
+
+  const trustedProxies = list('PARAPH_TRUSTED_PROXIES')
+  if (!trustedProxies.every(isNetwork)) {
+    fault('PARAPH_TRUSTED_PROXIES is not a list of networks. Type PARAPH_TRUSTED_PROXIES=10.0.0.0/8,192.168.1.7')
+  }
+
+  const publicUrl =
+    read('PARAPH_PUBLIC_URL') ?? `${tls ? 'https' : 'http'}://${isIP(host) === 6 ? `[${host}]` : host}:${port}`
+  if (!isOrigin(publicUrl)) {
+    fault('PARAPH_PUBLIC_URL is not the address of a site. Type PARAPH_PUBLIC_URL=https://sign.example.test')
+  }
+
+  const region = read('PARAPH_REGION') ?? 'ZZ'
+  if (!/^[A-Z]{2}$/.test(region))
+    fault('PARAPH_REGION is not a country code. Type two capital letters, for example PARAPH_REGION=PL')
+
+  const config: Config = {
+    demo,
+    host,
+    port,
+    publicUrl: publicUrl.replace(/\/$/, ''),
+    tls,
+    trustedProxies,
+    data,
+    keys,
+    hsm,
+    allowSoftHsm: oneOf('PARAPH_ALLOW_SOFTHSM', ['no', 'yes'], 'no') === 'yes',
+    sam: sam.length === 0 ? undefined : sam,
+    operator: path('PARAPH_OPERATOR'),
+    databaseUrl,
+    samDatabaseUrl,
+    basicLogin: oneOf('PARAPH_BASIC_LOGIN', ['off', 'on'], demo ? 'on' : 'off') === 'on',
+    workers: whole('PARAPH_WORKERS', 1, 64, 1),
+    logLevel: oneOf('PARAPH_LOG_LEVEL', LOG_LEVELS, 'info'),
+    name: read('PARAPH_NAME') ?? 'Paraph',
+    region,
+    node: hostname(),
+  }
+  if (!demo && program === 'serve') faults.push(...serveFaults(config, read('PARAPH_PUBLIC_URL') !== undefined))
+  if (program === 'sam') faults.push(...samFaults(config))
+  if (program === 'migrate' && databaseUrl === undefined) {
+    fault(
+      'DATABASE_URL is missing. Type DATABASE_URL=postgres://owner@host:5432/paraph for a role that owns the database; a demo migrates its own when it starts',
+    )
+  }
+  if (faults.length > 0) throw new ConfigError(faults)
+  return config
+}
+
+/** What `paraph serve` outside a demo cannot do without, or must not do. */
+function serveFaults(config: Config, publicUrlGiven: boolean): string[] {
+  const faults: string[] = []
+  if (config.databaseUrl === undefined) {
+    faults.push(
+      `DATABASE_URL is missing, and this is no demo (${whyNoDemo(config)}). Type DATABASE_URL=postgres://paraph_front@host:5432/paraph`,
+    )
+  }
+  if (config.sam === undefined) faults.push(...workerFaults(config))
+  if (!isLoopback(config.host) && config.tls === undefined && config.trustedProxies.length === 0) {
+    faults.push(
+      'PARAPH_TLS_CERT and PARAPH_TLS_KEY are missing, so that codes would cross the network in clear. Type both, or, behind a proxy that does TLS, its address in PARAPH_TRUSTED_PROXIES',
+    )
+  }
+  if (!publicUrlGiven && (config.host === '0.0.0.0' || config.host === '::')) {
+    faults.push(
+      'PARAPH_PUBLIC_URL is missing, and nobody can reach the address listened on. Type PARAPH_PUBLIC_URL=https://sign.example.test',
+    )
+  }
+  return faults
+}
+
+function samFaults(config: Config): string[] {
+  const faults = workerFaults(config)
+  if (config.sam?.length !== 1)
+    faults.push('PARAPH_SAM is not one folder. Type PARAPH_SAM=/run/paraph, where the sockets for the front are to be')
+  return faults
+}
+
+function workerFaults({ samDatabaseUrl, hsm, allowSoftHsm }: Config): string[] {
+  const faults: string[] = []
+  if (samDatabaseUrl === undefined) {
+    faults.push(
+      'PARAPH_SAM_DATABASE_URL is missing (for a demo, unset DATABASE_URL too). Type PARAPH_SAM_DATABASE_URL=postgres://paraph_sam@host:5432/paraph',
+    )
+  }
+  if (hsm === undefined) {
+    faults.push('PARAPH_HSM is missing. Type PARAPH_HSM="pkcs11:/path/to/module.so?token=paraph&pin-file=/path/to/pin"')
+  } else if (!hsm.startsWith('pkcs11:')) {
+    faults.push(
+      'PARAPH_HSM is no hardware device, and only a demo may do without. Type PARAPH_HSM="pkcs11:/path/to/module.so?token=paraph&pin-file=/path/to/pin"',
+    )
+  } else if (isSoftHsm(hsm) && !allowSoftHsm) {
+    faults.push(
+      'PARAPH_HSM is SoftHSM, which keeps keys in files. Name a hardware module, or type PARAPH_ALLOW_SOFTHSM=yes to take that risk',
+    )
+  }
+  return faults
+}
+
+/** By the module's name; `doctor` and the worker's start ask the module itself. */
+export function isSoftHsm(uri: string): boolean {
+  return /softhsm/i.test(uri)
+}
+
+function whyNoDemo(config: Config): string {
+  if (!isLoopback(config.host)) return 'PARAPH_HOST is not a loopback address'
+  if (config.samDatabaseUrl !== undefined) return 'PARAPH_SAM_DATABASE_URL is set'
+  if (config.sam !== undefined) return 'PARAPH_SAM is set'
+  return 'PARAPH_DATA belongs to a production start'
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'))
+}
+
+/** Where a data folder says what it belongs to; see `claimFolders`. */
+export const INSTANCE_FILE = 'instance.json'
+
+function mayBeDemo(data: string): boolean {
+  try {
+    return (JSON.parse(readFileSync(join(data, INSTANCE_FILE), 'utf8')) as { demo?: unknown }).demo === true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT'
+  }
+}
+
+function isNetwork(text: string): boolean {
+  const [address = '', bits, ...rest] = text.split('/')
+  const family = isIP(address)
+  if (family === 0 || rest.length > 0) return false
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
+}
+
+function isOrigin(text: string): boolean {
+  if (!URL.canParse(text)) return false
+  const url = new URL(text)
+  return (
+    /^https?:$/.test(url.protocol) &&
+    url.pathname === '/' &&
+    url.search === '' &&
+    url.hash === '' &&
+    url.username === ''
+  )
+}

@@ -1,0 +1,201 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Origin } from '../activation.js'
+import { ServiceError } from '../errors.js'
+import type { Caller } from '../identity/caller.js'
+import type { BearerCheck } from './bearer.js'
+import { type Document, type OperationObject, type ResponseObject, resolve } from './openapi.js'
+import { originOf } from './origin.js'
+import { ajvOf, type BodyCheck, bodyCheck } from './validate.js'
+import type { operations } from './wire.js'
+
+export type OperationId = keyof operations
+
+type WithoutNull<T> = { [Key in keyof T]: Exclude<T[Key], null> }
+type Content<T> = T extends { content: infer C } ? C[keyof C] : undefined
+type Answers<Id extends OperationId> = operations[Id]['responses']
+type BodyOf<Id extends OperationId> = operations[Id] extends {
+  requestBody?: { content: { 'application/json': infer B } }
+}
+  ? WithoutNull<B>
+  : undefined
+type SuccessOf<Id extends OperationId> =
+  Answers<Id> extends { 200: { content: infer C } }
+    ? C extends { 'application/json': infer B }
+      ? B
+      : string | Buffer
+    : undefined
+
+/** An answer with another status than the operation's success, or with headers of its own. */
+export class Answer<Body> {
+  readonly status: number
+  readonly body: Body
+  readonly headers: Readonly<Record<string, string>>
+  constructor(status: number, body: Body, headers: Readonly<Record<string, string>> = {}) {
+    this.status = status
+    this.body = body
+    this.headers = headers
+  }
+}
+
+/** What a door gets: the checked body, and where the request came from. */
+export interface OpenRequest<Id extends OperationId> {
+  readonly body: BodyOf<Id>
+  readonly origin: Origin
+  /** The header as it was sent; only `auth/login` has a use for it. */
+  readonly authorization: string | undefined
+}
+export interface ClosedRequest<Id extends OperationId> extends OpenRequest<Id> {
+  readonly caller: Caller
+  readonly bearer: string
+}
+
+type Result<Id extends OperationId> =
+  | SuccessOf<Id>
+  | Answer<SuccessOf<Id> | (503 extends keyof Answers<Id> ? Content<Answers<Id>[503]> : never)>
+type Handler<Request, Id extends OperationId> = (request: Request) => Result<Id> | Promise<Result<Id>>
+
+/** Whoever asks may ask. */
+export interface OpenDoor<Id extends OperationId> {
+  readonly access: 'open'
+  readonly handle: Handler<OpenRequest<Id>, Id>
+}
+/** Only for callers with the scope that the contract names. */
+export interface ClosedDoor<Id extends OperationId> {
+  readonly access: 'closed'
+  readonly handle: Handler<ClosedRequest<Id>, Id>
+}
+/** A handler for every operation of the contract. */
+export type Doors = { readonly [Id in OperationId]: OpenDoor<Id> | ClosedDoor<Id> }
+
+export const open = <Id extends OperationId>(handle: Handler<OpenRequest<Id>, Id>): OpenDoor<Id> => ({
+  access: 'open',
+  handle,
+})
+export const closed = <Id extends OperationId>(handle: Handler<ClosedRequest<Id>, Id>): ClosedDoor<Id> => ({
+  access: 'closed',
+  handle,
+})
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who asks, once that is known. */
+    caller?: Caller
+  }
+}
+
+/** One operation of the contract, ready to be bound. */
+export interface Operation {
+  readonly id: string
+  readonly method: 'GET' | 'POST'
+  readonly path: string
+  /** The scope that the access token must have; absent where nobody has to log in. */
+  readonly scope: string | undefined
+  readonly success: number
+  /** Media type of the success; absent where it has no body. */
+  readonly mediaType: string | undefined
+  readonly emptyBodyAllowed: boolean
+  readonly check: BodyCheck | undefined
+}
+
+/** The operations in the order of the document. @throws Error for what the registrar does not understand */
+export function operationsOf(document: Document): Operation[] {
+  const ajv = ajvOf(document)
+  return Object.entries(document.paths).flatMap(([path, item]) =>
+    Object.entries(item).map(([method, operation]): Operation => {
+      const [success, answer] = successOf(document, operation)
+      const schema = operation.requestBody?.content['application/json'].schema
+      return {
+        id: operation.operationId,
+        method: method === 'get' ? 'GET' : 'POST',
+        path,
+        scope: (operation.security ?? document.security).find((one) => one.bearer !== undefined)?.bearer?.[0],
+        success,
+        mediaType: Object.keys(answer.content ?? {})[0],
+        emptyBodyAllowed: operation.requestBody?.required !== true,
+        check: schema === undefined ? undefined : bodyCheck(ajv, document, schema),
+      }
+    }),
+  )
+}
+
+function successOf(document: Document, operation: OperationObject): [number, ResponseObject] {
+  const successes = Object.entries(operation.responses).filter(([status]) => status.startsWith('2'))
+  const [only] = successes
+  if (only === undefined || successes.length > 1)
+    throw new Error(`openapi.yaml: ${operation.operationId} needs one success`)
+  return [Number(only[0]), resolve(document, only[1])]
+}
+
+/**
+ * Binds each operation to its door: the bearer check before the body is read, the body's check before the door sees it.
+ * @throws Error when an operation has no door, a door no operation, or the two disagree about who may come in
+ */
+export function bindDoors(
+  app: FastifyInstance,
+  operations: readonly Operation[],
+  doors: Doors,
+  bearer: BearerCheck,
+): void {
+  const known = new Set(operations.map(({ id }) => id))
+  const byId: Readonly<Record<string, { access: 'open' | 'closed'; handle: unknown } | undefined>> = doors
+  const stray = Object.keys(doors).find((id) => !known.has(id))
+  if (stray !== undefined) throw new Error(`openapi.yaml: no operation for the door ${stray}`)
+  for (const operation of operations) {
+    const door = byId[operation.id]
+    if (door === undefined) throw new Error(`openapi.yaml: no door for the operation ${operation.id}`)
+    if ((door.access === 'closed') !== (operation.scope !== undefined)) {
+      throw new Error(`openapi.yaml: ${operation.id} and its door disagree about who may come in`)
+    }
+    bind(app, operation, door.handle as (request: unknown) => unknown, bearer)
+  }
+}
+
+function bind(
+  app: FastifyInstance,
+  operation: Operation,
+  handle: (request: unknown) => unknown,
+  bearer: BearerCheck,
+): void {
+  const { scope } = operation
+  app.route({
+    method: operation.method,
+    url: operation.path,
+    ...(scope === undefined
+      ? {}
+      : {
+          onRequest: async (request: FastifyRequest) => {
+            request.caller = await bearer.require(request.headers.authorization, scope)
+          },
+        }),
+    handler: async (request, reply) => {
+      const { authorization } = request.headers
+      const result = await handle({
+        body: bodyOf(operation, request.body),
+        origin: originOf(request),
+        authorization,
+        caller: request.caller,
+        bearer: authorization === undefined ? undefined : bearer.tokenOf(authorization),
+      })
+      return result instanceof Answer
+        ? send(reply.headers(result.headers), operation, result.status, result.body)
+        : send(reply, operation, operation.success, result)
+    },
+  })
+}
+
+function bodyOf(operation: Operation, body: unknown): Record<string, unknown> | undefined {
+  if (operation.check === undefined) return undefined
+  if (body !== undefined) return operation.check(body)
+  if (!operation.emptyBodyAllowed) throw new ServiceError('request_malformed')
+  return operation.check({})
+}
+
+function send(reply: FastifyReply, { mediaType }: Operation, status: number, body: unknown): FastifyReply {
+  reply.code(status)
+  if (mediaType === undefined) return reply.send()
+  reply.header(
+    'content-type',
+    mediaType.startsWith('text/') || mediaType.endsWith('json') ? `${mediaType}; charset=utf-8` : mediaType,
+  )
+  return reply.send(body)
+}

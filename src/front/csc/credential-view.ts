@@ -1,0 +1,137 @@
+import type { CredentialRow } from '../reads.js'
+import type { CertificateV1, CertificateV2, CredentialV1, CredentialV2, Key, OtpV1, PinV1 } from '../wire.js'
+import { keyOf } from './oids.js'
+
+/** How much of a credential is told, with the defaults of the texts filled in. */
+export interface Detail {
+  readonly certificates: 'none' | 'single' | 'chain'
+  readonly certInfo: boolean
+  readonly authInfo: boolean
+  /** Language of the texts. */
+  readonly lang: string
+}
+
+/** Fills in what a request leaves out. */
+export function detailOf(
+  request: {
+    certificates?: Detail['certificates'] | undefined
+    certInfo?: boolean | undefined
+    authInfo?: boolean | undefined
+  },
+  lang: string,
+): Detail {
+  const { certificates = 'single', certInfo = false, authInfo = false } = request
+  return { certificates, certInfo, authInfo, lang }
+}
+
+const CODE_LABEL = 'One-time code'
+const CODE_DESCRIPTION = 'The current code of the authenticator app'
+const PIN_LABEL = 'PIN'
+const PIN_DESCRIPTION = 'The PIN of this credential'
+
+/** CSC v1 §11.5. */
+export function credentialV1(row: CredentialRow, detail: Detail): CredentialV1 {
+  return {
+    ...description(row),
+    key: key(row),
+    cert: certificate(row, detail),
+    authMode: 'explicit',
+    SCAL: row.scal,
+    ...(detail.authInfo ? { PIN: pinV1(row), OTP: OTP_V1 } : {}),
+    multisign: row.multisign,
+    lang: detail.lang,
+  }
+}
+
+/** CSC v2.2 §11.7. */
+export function credentialV2(row: CredentialRow, detail: Detail): CredentialV2 {
+  return {
+    ...description(row),
+    key: key(row),
+    cert: certificateV2(row, detail),
+    auth: { mode: 'explicit', ...(detail.authInfo ? factorsV2(row) : {}) },
+    SCAL: row.scal,
+    multisign: row.multisign,
+    lang: detail.lang,
+  }
+}
+
+function description(row: CredentialRow): { description?: string } {
+  return row.description === null ? {} : { description: row.description.slice(0, 255) }
+}
+
+function key(row: CredentialRow): Key {
+  const { algo, len, curve } = keyOf(row.spec)
+  const usable = row.state === 'active' && row.expired === false && row.early === false
+  return { status: usable ? 'enabled' : 'disabled', algo: [...algo], len, ...(curve === undefined ? {} : { curve }) }
+}
+
+function certificate(row: CredentialRow, detail: Detail): CertificateV1 {
+  const shown = { none: 0, single: 1, chain: row.chain.length }[detail.certificates]
+  return {
+    ...certificateStatus(row),
+    ...(detail.certificates === 'none'
+      ? {}
+      : { certificates: row.chain.slice(0, shown).map((der) => der.toString('base64')) }),
+    ...(detail.certInfo ? certificateFields(row) : {}),
+  }
+}
+
+function certificateV2(row: CredentialRow, detail: Detail): CertificateV2 {
+  return {
+    ...certificate(row, detail),
+    qcStatements: [...row.qc_statements],
+    ...(row.policies.length === 0 ? {} : { policy: [...row.policies] }),
+  }
+}
+
+function certificateStatus(row: CredentialRow): Pick<CertificateV1, 'status'> {
+  if (row.state === 'pending' || row.chain.length === 0) return {}
+  if (row.state === 'revoked') return { status: 'revoked' }
+  if (row.expired === true) return { status: 'expired' }
+  return { status: row.state === 'suspended' ? 'suspended' : 'valid' }
+}
+
+function certificateFields(row: CredentialRow): Omit<CertificateV1, 'status' | 'certificates'> {
+  const { issuer_dn, serial_number, subject_dn, not_before, not_after } = row
+  return {
+    ...(issuer_dn === null ? {} : { issuerDN: issuer_dn }),
+    ...(serial_number === null ? {} : { serialNumber: serial_number.toUpperCase() }),
+    ...(subject_dn === null ? {} : { subjectDN: subject_dn }),
+    ...(not_before === null ? {} : { validFrom: generalizedTime(not_before) }),
+    ...(not_after === null ? {} : { validTo: generalizedTime(not_after) }),
+  }
+}
+
+/** `YYYYMMDDHHMMSSZ`. */
+export function generalizedTime(time: Date): string {
+  return `${time.toISOString().slice(0, 19).replaceAll(/[-:T]/g, '')}Z`
+}
+
+function pinV1(row: CredentialRow): PinV1 {
+  return row.has_pin
+    ? { presence: 'true', format: 'A', label: PIN_LABEL, description: PIN_DESCRIPTION }
+    : { presence: 'false' }
+}
+
+const OTP_V1: OtpV1 = {
+  presence: 'true',
+  type: 'offline',
+  ID: 'OTP',
+  format: 'N',
+  label: CODE_LABEL,
+  description: CODE_DESCRIPTION,
+}
+
+function factorsV2(row: CredentialRow): Pick<CredentialV2['auth'], 'expression' | 'objects'> {
+  const pin = { type: 'Password', id: 'PIN', label: PIN_LABEL, description: PIN_DESCRIPTION } as const
+  const code = {
+    type: 'Password',
+    id: 'OTP',
+    format: 'N',
+    label: CODE_LABEL,
+    description: CODE_DESCRIPTION,
+    generator: 'totp',
+  } as const
+  return row.has_pin ? { expression: 'PIN AND OTP', objects: [pin, code] } : { expression: 'OTP', objects: [code] }
+}

@@ -1,0 +1,33 @@
+import { ServiceError } from '../../errors.js'
+import { type ClosedRequest, closed } from '../contract.js'
+import type { CredentialRow } from '../reads.js'
+import type { FrontServices } from '../services.js'
+import { credentialV1, credentialV2, detailOf } from './credential-view.js'
+
+type InfoRequest = ClosedRequest<'v1CredentialsInfo'> | ClosedRequest<'v2CredentialsInfo'>
+
+/** CSC v1 §11.5, v2.2 §11.7: one question, two ways to tell the answer. */
+export function credentialInfoDoors(services: FrontServices) {
+  return {
+    v1CredentialsInfo: closed<'v1CredentialsInfo'>(async (request) =>
+      credentialV1(await read(services, request), detailOf(request.body, services.config.lang)),
+    ),
+    v2CredentialsInfo: closed<'v2CredentialsInfo'>(async (request) =>
+      credentialV2(await read(services, request), detailOf(request.body, services.config.lang)),
+    ),
+  }
+}
+
+/** @throws ServiceError `credential_unknown`, also for somebody else's */
+async function read({ db, log }: FrontServices, { caller, origin, body }: InfoRequest): Promise<CredentialRow> {
+  const row = await db.credential(caller.signerId, body.credentialID)
+  if (row === undefined) throw new ServiceError('credential_unknown')
+  await log.append({
+    type: 'credential.read',
+    outcome: 'ok',
+    actor: { kind: 'signer', id: caller.signerId },
+    origin,
+    evidence: { client: caller.clientId, session: caller.sessionId, credential: row.id },
+  })
+  return row
+}

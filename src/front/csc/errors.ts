@@ -1,0 +1,139 @@
+import type { ErrorCode, ServiceError } from '../../errors.js'
+
+/** A CSC error: status, and the two members of the body. `description` may depend on the public detail of the error. */
+interface CscError {
+  readonly status: number
+  readonly error: string
+  readonly description: string | ((detail: string) => string)
+}
+
+export type ApiVersion = 'v1' | 'v2'
+
+// The predefined sentences (v1 §10, v2.2 §10, table 3).
+const MALFORMED =
+  'The request is missing a required parameter, includes an invalid parameter value, includes a parameter more than once, or is otherwise malformed.'
+const DENIED = 'The user, authorization server or remote service denied the request.'
+const FAILED =
+  'The authorization server encountered an unexpected condition that prevented it from fulfilling the request.'
+const UNAVAILABLE =
+  'The authorization server is currently unable to handle the request due to a temporary overloading or maintenance of the server.'
+const EXPIRED = 'The access or refresh token is expired or has been revoked.'
+const UNKNOWN_TOKEN = 'The token provided is not a valid OAuth access or refresh token.'
+
+const refused = (description: CscError['description']): CscError => ({
+  status: 400,
+  error: 'invalid_request',
+  description,
+})
+const unavailable: CscError = { status: 503, error: 'temporarily_unavailable', description: UNAVAILABLE }
+const failed: CscError = { status: 500, error: 'server_error', description: FAILED }
+const notImplemented: CscError = {
+  status: 501,
+  error: 'not_implemented_method',
+  description: 'This method is not implemented.',
+}
+
+/** Texts that both versions share. */
+const both = {
+  token_unknown: { status: 401, error: 'invalid_token', description: UNKNOWN_TOKEN },
+  token_expired: { status: 401, error: 'expired_token', description: EXPIRED },
+  scope_missing: { status: 403, error: 'access_denied', description: DENIED },
+  login_malformed: { status: 401, error: 'invalid_request', description: 'Malformed authentication parameter.' },
+  login_undecodable: refused('Malformed username-password.'),
+  login_failed: {
+    status: 400,
+    error: 'authentication_error',
+    description: 'An error occurred during authentication process',
+  },
+  login_disabled: notImplemented,
+  refresh_token_unknown: refused('Invalid refresh_token'),
+  revoke_token_unknown: refused('Invalid string parameter token'),
+  credential_unknown: refused('Invalid parameter credentialID'),
+  credential_disabled: refused('The credential identified by credentialID is disabled'),
+  certificate_expired: refused((subject) => `Signing certificate '${subject}' is expired.`),
+  signature_count_invalid: refused('Invalid value for parameter numSignatures'),
+  signature_count_too_high: refused('Numbers of signatures is too high'),
+  digest_undecodable: refused('Invalid Base64 hash string parameter'),
+  digest_length_invalid: refused('Invalid digest value length'),
+  sad_missing: refused('Missing (or invalid type) string parameter SAD'),
+  sad_unknown: refused('Invalid parameter SAD'),
+  sad_expired: refused('SAD expired'),
+  algorithm_missing: refused('Missing (or invalid type) string parameter signAlgo'),
+  algorithm_invalid: refused('Invalid parameter signAlgo'),
+  algorithm_parameters_missing: refused('Missing (or invalid type) string parameter signAlgoParams'),
+  algorithm_parameters_invalid: refused('Invalid parameter signAlgoParams'),
+  request_malformed: refused(MALFORMED),
+  parameter_invalid: refused((detail) => detail || MALFORMED),
+  method_unknown: notImplemented,
+  verb_not_allowed: { status: 405, error: 'invalid_request', description: 'This address has other HTTP methods.' },
+  body_too_large: { status: 413, error: 'invalid_request', description: 'The request body is too large.' },
+  media_type_unsupported: {
+    status: 415,
+    error: 'invalid_request',
+    description: 'The content type must be application/json.',
+  },
+  overloaded: unavailable,
+  unavailable,
+  internal: failed,
+  // Administration never comes through these doors.
+  operator_unknown: failed,
+  role_missing: failed,
+  already_exists: failed,
+  not_allowed: failed,
+  not_found: { status: 404, error: 'not_found', description: 'There is nothing at this address.' },
+} as const satisfies Partial<Record<ErrorCode, CscError>>
+
+const v1 = {
+  ...both,
+  token_malformed: refused(MALFORMED),
+  digests_missing: refused('Missing (or invalid type) array parameter hash'),
+  digests_empty: refused('Empty hash array'),
+  digest_algorithm_missing: refused('Missing (or invalid type) string parameter hashAlgo'),
+  digest_algorithm_invalid: refused('Invalid parameter hashAlgo'),
+  // Version 1 ignores a hash algorithm that the signature algorithm implies.
+  digest_algorithm_contradicts: refused('Invalid parameter hashAlgo'),
+  digest_not_authorized: refused('Hash is not authorized by the SAD.'),
+  code_rejected: { status: 400, error: 'invalid_otp', description: 'The OTP is invalid' },
+  code_missing: refused('Missing (or invalid type) string parameter OTP'),
+  code_locked: refused('OTP locked'),
+  pin_rejected: { status: 400, error: 'invalid_pin', description: 'The PIN is invalid' },
+  pin_missing: refused('Missing (or invalid type) string parameter PIN'),
+  pin_locked: refused('PIN locked'),
+} satisfies Record<ErrorCode, CscError>
+
+const rejected: CscError = {
+  status: 400,
+  error: 'invalid_authentication_data',
+  description: 'The authentication data is invalid',
+}
+
+const v2 = {
+  ...both,
+  token_malformed: refused('Malformed authorization header.'),
+  digests_missing: refused('Missing (or invalid type) array parameter hashes'),
+  digests_empty: refused('Empty hashes array'),
+  digest_algorithm_missing: refused('Missing (or invalid type) string parameter hashAlgorithmOID'),
+  digest_algorithm_invalid: refused('Invalid parameter hashAlgorithmOID'),
+  digest_algorithm_contradicts: refused(
+    'String parameter hashAlgorithmOID contradicts with signAlgo signAlgoParams parameter',
+  ),
+  digest_not_authorized: refused('Hash is not authorized by neither SAD nor an access token with scope “credential”.'),
+  code_rejected: rejected,
+  code_missing: rejected,
+  code_locked: refused('Credential locked'),
+  pin_rejected: rejected,
+  pin_missing: rejected,
+  pin_locked: refused('Credential locked'),
+} satisfies Record<ErrorCode, CscError>
+
+const tables: Readonly<Record<ApiVersion, Readonly<Record<ErrorCode, CscError>>>> = { v1, v2 }
+
+/** What an error is on the wire. */
+export function toCscError(
+  api: ApiVersion,
+  error: ServiceError,
+): { status: number; body: { error: string; error_description: string } } {
+  const { status, error: word, description } = tables[api][error.code]
+  const text = typeof description === 'string' ? description : description(error.detail ?? '')
+  return { status, body: { error: word, error_description: text } }
+}

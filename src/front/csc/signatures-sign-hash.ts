@@ -1,0 +1,90 @@
+import { ServiceError } from '../../errors.js'
+import { type ClosedRequest, closed } from '../contract.js'
+import type { FrontServices } from '../services.js'
+import type { SignHashResponse } from '../wire.js'
+import { askWorker } from '../worker.js'
+import { decodeDigests, requireLength } from './digests.js'
+import { namingExpired } from './expired-certificate.js'
+import { type AlgorithmRequest, chooseMechanism } from './mechanism.js'
+import { keyOf } from './oids.js'
+
+/** Hashes to be signed, in the words of neither version. */
+interface Wish extends AlgorithmRequest {
+  readonly sad: string
+  readonly credentialId: string
+  readonly hashes: readonly string[]
+}
+
+type Request = ClosedRequest<'v1SignHash'> | ClosedRequest<'v2SignHash'>
+
+/** CSC v1 §11.9, v2.2 §11.13. */
+export function signHashDoors(services: FrontServices) {
+  return {
+    v1SignHash: closed<'v1SignHash'>((request) => {
+      const {
+        SAD: sad,
+        credentialID: credentialId,
+        hash: hashes,
+        signAlgo,
+        signAlgoParams,
+        hashAlgo: hashOid,
+      } = request.body
+      return signHash(services, request, {
+        sad,
+        credentialId,
+        hashes,
+        signAlgo,
+        signAlgoParams,
+        hashOid,
+        impliedHash: 'wins',
+      })
+    }),
+    v2SignHash: closed<'v2SignHash'>((request) => {
+      const {
+        SAD: sad,
+        credentialID: credentialId,
+        hashes,
+        signAlgo,
+        signAlgoParams,
+        hashAlgorithmOID: hashOid,
+      } = request.body
+      return signHash(services, request, {
+        sad,
+        credentialId,
+        hashes,
+        signAlgo,
+        signAlgoParams,
+        hashOid,
+        impliedHash: 'must agree',
+      })
+    }),
+  }
+}
+
+/**
+ * Everything that can be said about the request without its SAD is said here, so that a malformed value never becomes
+ * "not authorized"; the worker then checks all of it again, together with the SAD.
+ */
+async function signHash({ sam, db }: FrontServices, request: Request, wish: Wish): Promise<SignHashResponse> {
+  const { origin, bearer, caller } = request
+  const { sad, credentialId } = wish
+  const digests = decodeDigests(wish.hashes)
+  const mechanism = chooseMechanism(wish)
+  requireLength(digests, mechanism.hash)
+  const spec = await db.keySpec(caller.signerId, credentialId)
+  if (spec === undefined) throw new ServiceError('credential_unknown')
+  if (!keyOf(spec).algo.includes(wish.signAlgo)) throw new ServiceError('algorithm_invalid')
+
+  const { signatures } = await namingExpired(db, caller.signerId, credentialId, () =>
+    askWorker(sam, 'sign', {
+      origin,
+      bearer,
+      sad,
+      credentialId,
+      digests: digests.map((bytes) => bytes.toString('base64')),
+      mechanism,
+    }),
+  )
+  if (signatures.length !== digests.length) throw new ServiceError('internal')
+  return { signatures }
+}

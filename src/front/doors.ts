@@ -1,0 +1,34 @@
+import type { BearerCheck } from './bearer.js'
+import type { Doors, Operation } from './contract.js'
+import { loginDoors } from './csc/auth-login.js'
+import { revokeDoors } from './csc/auth-revoke.js'
+import { authorizeDoors } from './csc/credentials-authorize.js'
+import { credentialInfoDoors } from './csc/credentials-info.js'
+import { listDoors } from './csc/credentials-list.js'
+import { infoDoors } from './csc/info.js'
+import { signHashDoors } from './csc/signatures-sign-hash.js'
+import { watchHealth } from './health.js'
+import type { OpenApi } from './openapi.js'
+import { pageDoors } from './pages.js'
+import type { FrontServices } from './services.js'
+
+/** Every door of the house; one that the contract names and that is missing here does not compile. */
+export function allDoors(
+  services: FrontServices,
+  contract: OpenApi,
+  operations: readonly Operation[],
+  bearer: BearerCheck,
+): Doors {
+  const health = watchHealth(services)
+  const paths = operations.filter(({ method }) => method === 'POST').map(({ path }) => path)
+  return {
+    ...infoDoors({ config: services.config, health, paths }),
+    ...loginDoors(services),
+    ...revokeDoors(services, bearer),
+    ...listDoors(services),
+    ...credentialInfoDoors(services),
+    ...authorizeDoors(services),
+    ...signHashDoors(services),
+    ...pageDoors(contract, health),
+  }
+}

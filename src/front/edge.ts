@@ -1,0 +1,107 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Logger } from 'pino'
+import { ServiceError } from '../errors.js'
+import type { Operation } from './contract.js'
+import { toCscError } from './csc/errors.js'
+import { describeError } from './describe-error.js'
+import { originOf, pathOf } from './origin.js'
+import type { Refusals } from './refusals.js'
+import { WorkerRefusal } from './worker.js'
+
+const HEADERS = {
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+}
+
+/** What every answer carries, also one that Fastify gives before any hook ran. */
+export function dress(request: Pick<FastifyRequest, 'id'>, reply: FastifyReply): FastifyReply {
+  return reply.headers(HEADERS).header('x-request-id', request.id)
+}
+
+/** The methods of every path, as `Allow` tells them. */
+export function allowedMethods(operations: readonly Operation[]): ReadonlyMap<string, string> {
+  const allowed = new Map<string, string[]>()
+  for (const { path, method } of operations) {
+    const methods = allowed.get(path) ?? []
+    methods.push(...(method === 'GET' ? ['GET', 'HEAD'] : [method]))
+    allowed.set(path, methods)
+  }
+  return new Map([...allowed].map(([path, methods]) => [path, methods.join(', ')]))
+}
+
+/**
+ * Refuses what no operation takes, before a body is read: 405 on a path of the contract, 501 under `/csc`, else 404.
+ * OPTIONS tells the methods.
+ */
+export function guardEdge(app: FastifyInstance, allowed: ReadonlyMap<string, string>): void {
+  app.addHook('onRequest', async (request, reply) => {
+    dress(request, reply)
+    if (!request.is404) return undefined
+    const path = pathOf(request.url)
+    const methods = allowed.get(path)
+    if (methods !== undefined) {
+      reply.header('allow', methods)
+      if (request.method === 'OPTIONS') return reply.code(204).send()
+      throw new ServiceError('verb_not_allowed')
+    }
+    throw new ServiceError(path === '/csc' || path.startsWith('/csc/') ? 'method_unknown' : 'not_found')
+  })
+}
+
+export interface ErrorServices {
+  readonly logger: Logger
+  readonly refusals: Refusals
+  readonly allowed: ReadonlyMap<string, string>
+}
+
+/** One answer for every error, one log line for an unexpected one, and a note of every refusal. */
+export function answerError(
+  services: ErrorServices,
+  thrown: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
+  const error = asServiceError(thrown)
+  const origin = originOf(request)
+  const path = pathOf(request.url)
+  const endpoint = services.allowed.has(path) ? path : 'unknown'
+  const { status, body } = toCscError(origin.api, error)
+  if (status === 500) {
+    services.logger.error(
+      { requestId: request.id, endpoint, error: describeError(error) },
+      'a request failed unexpectedly',
+    )
+  } else if (status !== 503 && !(error instanceof WorkerRefusal)) {
+    const { caller } = request
+    services.refusals.note({
+      origin,
+      actor: caller === undefined ? { kind: 'anonymous' } : { kind: 'signer', id: caller.signerId },
+      client: caller?.clientId,
+      endpoint,
+      code: error.code,
+      status,
+    })
+  }
+  if (status === 401) reply.header('www-authenticate', challenge(error))
+  const retryAfter = error.retryAfter ?? (status === 503 ? 1 : undefined)
+  if (retryAfter !== undefined) reply.header('retry-after', String(Math.max(1, Math.ceil(retryAfter))))
+  return reply.code(status).header('content-type', 'application/json; charset=utf-8').send(JSON.stringify(body))
+}
+
+function challenge({ code }: ServiceError): string {
+  return code === 'login_malformed'
+    ? 'Basic realm="paraph", charset="UTF-8"'
+    : 'Bearer realm="paraph", error="invalid_token"'
+}
+
+/** Fastify's own refusals in our words; whatever else it is was not expected. */
+function asServiceError(thrown: unknown): ServiceError {
+  if (thrown instanceof ServiceError) return thrown
+  const { code, statusCode } = (thrown ?? {}) as { code?: unknown; statusCode?: unknown }
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new ServiceError('body_too_large')
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return new ServiceError('media_type_unsupported')
+  const theirs = typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500
+  return theirs ? new ServiceError('request_malformed') : new ServiceError('internal', { cause: thrown })
+}

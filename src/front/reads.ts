@@ -1,0 +1,104 @@
+import type { CredentialSummary } from '../activation.js'
+import { type Caller, callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
+import { type CredentialId, isUuid, type SignerId } from '../ids.js'
+import type { Database } from './database.js'
+
+export type KeySpec = CredentialSummary['key']
+
+/** A credential as its signer may see it. */
+export interface CredentialRow {
+  readonly id: CredentialId
+  readonly spec: KeySpec
+  readonly state: 'pending' | 'active' | 'suspended' | 'revoked'
+  readonly description: string | null
+  readonly scal: '1' | '2'
+  readonly multisign: number
+  readonly has_pin: boolean
+  /** DER, leaf first; empty while there is no certificate. */
+  readonly chain: readonly Buffer[]
+  readonly subject_dn: string | null
+  readonly issuer_dn: string | null
+  readonly serial_number: string | null
+  readonly not_before: Date | null
+  readonly not_after: Date | null
+  readonly qc_statements: readonly string[]
+  readonly policies: readonly string[]
+  /** By the database's clock; null without a certificate. */
+  readonly expired: boolean | null
+  readonly early: boolean | null
+}
+
+/**
+ * What the front reads, with the role `paraph_front`. Every credential is asked for together with its signer, so that
+ * somebody else's and a missing one are the same question with the same answer.
+ * All reject with ServiceError `unavailable` or `overloaded` when there is no answer.
+ */
+export interface FrontReads {
+  /** Who holds the access token with this SHA-256, or why nobody does. */
+  caller(tokenHash: Uint8Array): Promise<Caller | 'token_unknown' | 'token_expired'>
+  /** Credentials with a certificate, oldest first, after the one with id `after`. */
+  credentials(signer: SignerId, page: { limit: number; after?: string; usable?: boolean }): Promise<CredentialRow[]>
+  /** Any text may be asked for; what is no id is nobody's. */
+  credential(signer: SignerId, id: string): Promise<CredentialRow | undefined>
+  /** The kind of the signer's key, which never changes. */
+  keySpec(signer: SignerId, id: string): Promise<KeySpec | undefined>
+  /** Resolves when reads work. */
+  alive(): Promise<void>
+}
+
+const NOBODYS = '00000000-0000-0000-0000-000000000000'
+
+const COLUMNS = `id, spec, state, description, scal, multisign, has_pin, chain, subject_dn, issuer_dn, serial_number, not_before,
+  not_after, qc_statements, policies, not_after <= paraph.now() as expired, not_before > paraph.now() as early`
+
+/** Ids sort by time of making (UUIDv7), which is why a page can begin after one. */
+const LIST = `select ${COLUMNS} from paraph.credential
+  where signer_id = $1 and id > $2 and cardinality(chain) > 0
+    and (not $4 or (state = 'active' and not_before <= paraph.now() and not_after > paraph.now()))
+  order by id limit $3`
+
+const MOST_SPECS = 10_000
+
+export function frontReads(database: Database): FrontReads {
+  /** Only of credentials that were found; who asks for anything else asks the database each time. */
+  const specs = new Map<string, KeySpec>()
+
+  function remember(key: string, spec: KeySpec): void {
+    if (specs.size >= MOST_SPECS) specs.clear()
+    specs.set(key, spec)
+  }
+
+  return {
+    async caller(tokenHash) {
+      const rows = await database.query<TokenRow>(
+        'caller',
+        `select ${TOKEN_COLUMNS} from paraph.token t ${TOKEN_JOINS} where t.hash = $1`,
+        [tokenHash],
+      )
+      return callerOf(rows[0])
+    },
+    credentials(signer, { limit, after = NOBODYS, usable = false }) {
+      return database.query<CredentialRow>('credentials', LIST, [signer, after, limit, usable])
+    },
+    async credential(signer, id) {
+      const text = `select ${COLUMNS} from paraph.credential where signer_id = $1 and id = $2`
+      return (await database.query<CredentialRow>('credential', text, [signer, uuidOf(id)]))[0]
+    },
+    async keySpec(signer, id) {
+      const key = `${signer} ${id}`
+      const known = specs.get(key)
+      if (known !== undefined) return known
+      const text = 'select spec from paraph.credential where signer_id = $1 and id = $2'
+      const [row] = await database.query<{ spec: KeySpec }>('key_spec', text, [signer, uuidOf(id)])
+      if (row !== undefined) remember(key, row.spec)
+      return row?.spec
+    },
+    async alive() {
+      await database.query('alive', 'select from paraph.session limit 1', [])
+    },
+  }
+}
+
+function uuidOf(id: string): string {
+  return isUuid(id) ? id : NOBODYS
+}

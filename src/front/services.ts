@@ -1,0 +1,36 @@
+import type { Logger } from 'pino'
+import type { AuditEvent, FrontEventName } from '../audit/event.js'
+import type { Clock } from '../clock.js'
+import type { FrontReads } from './reads.js'
+import type { SamClient } from './sam-client.js'
+import type { SessionWatch } from './session-watch.js'
+
+export interface FrontConfig {
+  /** Where clients reach the service, such as `https://sign.example`; begins the address of the logo. */
+  readonly publicUrl: string
+  /** Networks (`10.0.0.0/8`) or addresses of the proxies whose X-Forwarded-For and -Proto are believed; usually none. */
+  readonly trustedProxies: readonly string[]
+  /** Whether `auth/login` takes passwords. */
+  readonly basicLogin: boolean
+  /** At most 255 characters, as `info` tells it. */
+  readonly name: string
+  /** ISO 3166-1 alpha-2, upper case. */
+  readonly region: string
+  /** RFC 5646: the language of the texts. */
+  readonly lang: string
+  /** Paths of PEM files. Without them the front speaks plain HTTP, for a loopback address or a proxy. */
+  readonly tls?: { readonly cert: string; readonly key: string }
+}
+
+/** Everything that a front works with. */
+export interface FrontServices {
+  readonly config: FrontConfig
+  readonly db: FrontReads
+  readonly sam: SamClient
+  /** Durable when it resolves. @throws ServiceError `unavailable`, `overloaded` */
+  readonly log: { append(event: AuditEvent<FrontEventName>): Promise<void> }
+  readonly logger: Logger
+  readonly clock: Clock
+  /** Without it no caller is remembered, and every request asks the database who it is. */
+  readonly sessions?: SessionWatch
+}

@@ -1,0 +1,106 @@
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
+import addFormats from 'ajv-formats'
+import { ServiceError } from '../errors.js'
+import { type Document, resolve, type Schema } from './openapi.js'
+
+/** Gives back the body as the doors take it, or throws what is wrong with it. */
+export type BodyCheck = (body: unknown) => Record<string, unknown>
+
+/** Which text of a member's schema tells a failed keyword; `x-invalid` tells all others. */
+const TEXT_OF_KEYWORD: Readonly<Record<string, 'x-missing' | 'x-too-many'>> = {
+  required: 'x-missing',
+  type: 'x-missing',
+  maximum: 'x-too-many',
+  maxItems: 'x-too-many',
+}
+
+interface Member {
+  readonly name: string
+  readonly also: string | undefined
+  readonly required: boolean
+  readonly validate: ValidateFunction
+  readonly texts: Record<'x-missing' | 'x-invalid' | 'x-too-many', string>
+}
+
+/** An AJV that knows the contract, converts nothing and deletes nothing. */
+export function ajvOf(document: Document): Ajv2020 {
+  const ajv = new Ajv2020({
+    strict: true,
+    allowUnionTypes: true,
+    coerceTypes: false,
+    removeAdditional: false,
+    useDefaults: false,
+  })
+  ajv.addVocabulary(['x-missing', 'x-invalid', 'x-too-many', 'x-also', 'example', ...Object.keys(document)])
+  addFormats.default(ajv, ['uri', 'uuid'])
+  // The document is no schema, but its parts are: they are compiled from where they stand.
+  ajv.addSchema(document as object, 'openapi.yaml', false, false)
+  return ajv
+}
+
+/** The schema at a pointer into the document, such as `#/components/schemas/Error`. */
+export function schemaAt(ajv: Ajv2020, pointer: string): ValidateFunction {
+  return ajv.compile({ $ref: `openapi.yaml${pointer}` })
+}
+
+/**
+ * The check of a request body. Each member is validated on its own and only up to its first fault, so that a hostile
+ * body costs little; a missing member or a wrong type in any of them is told before a wrong value in any.
+ * @throws Error at start when the body's schema is not a plain object under `#/components/schemas`
+ */
+export function bodyCheck(ajv: Ajv2020, document: Document, schema: Schema): BodyCheck {
+  const members = membersOf(ajv, document, schema)
+  return (body) => {
+    if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new ServiceError('request_malformed')
+    const given = body as Record<string, unknown>
+    const taken: Record<string, unknown> = {}
+    let wrongValue: string | undefined
+    for (const member of members) {
+      const value = givenValue(given, member)
+      if (value === undefined) {
+        if (member.required) throw refused(member.texts['x-missing'])
+        continue
+      }
+      if (!member.validate(value)) {
+        const kind = TEXT_OF_KEYWORD[member.validate.errors?.[0]?.keyword ?? ''] ?? 'x-invalid'
+        if (kind === 'x-missing') throw refused(member.texts[kind])
+        wrongValue ??= member.texts[kind]
+      }
+      if (value !== null) taken[member.name] = value
+    }
+    if (wrongValue !== undefined) throw refused(wrongValue)
+    return taken
+  }
+}
+
+function givenValue(given: Record<string, unknown>, { name, also }: Member): unknown {
+  if (Object.hasOwn(given, name)) return given[name]
+  return also !== undefined && Object.hasOwn(given, also) ? given[also] : undefined
+}
+
+function refused(text: string): ServiceError {
+  return new ServiceError('parameter_invalid', { detail: text })
+}
+
+function membersOf(ajv: Ajv2020, document: Document, reference: Schema): Member[] {
+  const { $ref } = reference
+  const schema = resolve(document, reference)
+  if ($ref === undefined || schema.type !== 'object' || schema.properties === undefined) {
+    throw new Error('openapi.yaml: the schema of a request body must be a named object')
+  }
+  return Object.entries(schema.properties).map(([name, property]) => {
+    const resolved = resolve(document, property)
+    const type = typeof resolved.type === 'string' ? resolved.type : resolved.type?.[0]
+    return {
+      name,
+      also: resolved['x-also'],
+      required: schema.required?.includes(name) ?? false,
+      validate: schemaAt(ajv, `${$ref}/properties/${name}`),
+      texts: {
+        'x-missing': resolved['x-missing'] ?? `Missing (or invalid type) ${type} parameter ${name}`,
+        'x-invalid': resolved['x-invalid'] ?? `Invalid parameter ${name}`,
+        'x-too-many': resolved['x-too-many'] ?? `Invalid parameter ${name}`,
+      },
+    }
+  })
+}

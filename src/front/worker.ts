@@ -1,0 +1,34 @@
+import type { FrontVerbs } from '../activation.js'
+import { ServiceError } from '../errors.js'
+import type { SamClient } from './sam-client.js'
+
+/** The worker looked at the request and refused it, and has written so to the log itself. */
+export class WorkerRefusal extends ServiceError {}
+
+/** The verbs a request can reach, which the worker writes to the log. */
+type LoggedVerb = 'login' | 'refresh' | 'revoke' | 'authorize' | 'sign'
+
+/**
+ * @throws WorkerRefusal what the worker answered
+ */
+export async function askWorker<V extends LoggedVerb>(
+  sam: SamClient,
+  verb: V,
+  request: FrontVerbs[V]['request'],
+): Promise<FrontVerbs[V]['response']> {
+  try {
+    return await sam.call(verb, request)
+  } catch (error) {
+    if (error instanceof ServiceError) throw refusalOf(error, error.detail)
+    throw error
+  }
+}
+
+/** The same refusal with another public text. */
+export function refusalOf(error: ServiceError, detail: string | undefined): WorkerRefusal {
+  return new WorkerRefusal(error.code, {
+    cause: error,
+    ...(detail === undefined ? {} : { detail }),
+    ...(error.retryAfter === undefined ? {} : { retryAfter: error.retryAfter }),
+  })
+}

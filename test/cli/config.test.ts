@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { type Config, ConfigError, loadConfig, type Program } from '../../src/config.js'
+
+function faultsOf(env: Record<string, string>, program: Program = 'serve'): readonly string[] {
+  try {
+    loadConfig(env, program)
+    return []
+  } catch (error) {
+    assert.ok(error instanceof ConfigError)
+    return error.faults
+  }
+}
+
+const PRODUCTION = {
+  DATABASE_URL: 'postgres://paraph_front@db.example.test/paraph',
+  PARAPH_SAM_DATABASE_URL: 'postgres://paraph_sam@db.example.test/paraph',
+  PARAPH_HSM: 'pkcs11:/opt/vendor/module.so?token=paraph&pin-file=/etc/paraph/pin',
+}
+
+async function folder(t: TestContext, instance?: object): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'paraph-config-'))
+  t.after(() => rm(path, { recursive: true }))
+  if (instance !== undefined) await writeFile(join(path, 'instance.json'), JSON.stringify(instance))
+  return path
+}
+
+test('nothing set is a demo on the loopback address', async (t) => {
+  const data = await folder(t)
+  const { node, ...config } = loadConfig({ PARAPH_DATA: data }, 'serve')
+  assert.equal(typeof node, 'string')
+  assert.deepEqual(config, {
+    demo: true,
+    host: '127.0.0.1',
+    port: 8080,
+    publicUrl: 'http://127.0.0.1:8080',
+    tls: undefined,
+    trustedProxies: [],
+    data,
+    keys: join(data, 'keys'),
+    hsm: undefined,
+    allowSoftHsm: false,
+    sam: undefined,
+    operator: undefined,
+    databaseUrl: undefined,
+    samDatabaseUrl: undefined,
+    basicLogin: true,
+    workers: 1,
+    logLevel: 'info',
+    name: 'Paraph',
+    region: 'ZZ',
+  } satisfies Omit<Config, 'node'>)
+})
+
+test('the default folders stand side by side, and an empty setting is an absent one', () => {
+  const config = loadConfig({ PARAPH_DATA: '', PARAPH_KEYS: ' ' })
+  assert.equal(config.data, resolve('var'))
+  assert.equal(config.keys, resolve('keys'))
+})
+
+test('a demo folder stays a demo, a production folder never becomes one', async (t) => {
+  assert.equal(loadConfig({ PARAPH_DATA: await folder(t, { demo: true }) }, 'serve').demo, true)
+  const faults = faultsOf({ PARAPH_DATA: await folder(t, { demo: false }) })
+  assert.match(
+    faults[0] ?? '',
+    /^DATABASE_URL is missing, and this is no demo \(PARAPH_DATA belongs to a production start\)/,
+  )
+})
+
+for (const [name, env] of Object.entries({
+  'an address of the network': { PARAPH_HOST: '192.0.2.1', PARAPH_TRUSTED_PROXIES: '192.0.2.2' },
+  'a database': { DATABASE_URL: PRODUCTION.DATABASE_URL },
+  'a database of the workers': { PARAPH_SAM_DATABASE_URL: PRODUCTION.PARAPH_SAM_DATABASE_URL },
+  'workers elsewhere': { PARAPH_SAM: '/run/paraph' },
+})) {
+  test(`${name} makes it production, which refuses to do without the rest`, () => {
+    const faults = faultsOf(env)
+    assert.ok(faults.length > 0)
+    for (const fault of faults)
+      assert.match(fault, /^(DATABASE_URL|PARAPH_SAM_DATABASE_URL|PARAPH_HSM) is missing.* Type /)
+  })
+}
+
+test('production with all it needs', () => {
+  const config = loadConfig(PRODUCTION, 'serve')
+  assert.equal(config.demo, false)
+  assert.equal(config.basicLogin, false)
+  assert.equal(loadConfig({ ...PRODUCTION, PARAPH_BASIC_LOGIN: 'on' }, 'serve').basicLogin, true)
+})
+
+test('a front alone needs no device', () => {
+  const config = loadConfig({ DATABASE_URL: PRODUCTION.DATABASE_URL, PARAPH_SAM: '/run/a/sam-0.sock, /run/b' }, 'serve')
+  assert.deepEqual(config.sam, ['/run/a/sam-0.sock', '/run/b'])
+})
+
+test('production refuses the memory device, and SoftHSM unless it is allowed', () => {
+  assert.match(faultsOf({ ...PRODUCTION, PARAPH_HSM: 'memory:/x' })[0] ?? '', /^PARAPH_HSM is no hardware device/)
+  const softHsm = { ...PRODUCTION, PARAPH_HSM: 'pkcs11:/usr/lib/softhsm/libsofthsm2.so?token=paraph&pin-file=pin' }
+  assert.match(faultsOf(softHsm)[0] ?? '', /PARAPH_ALLOW_SOFTHSM=yes/)
+  assert.deepEqual(faultsOf({ ...softHsm, PARAPH_ALLOW_SOFTHSM: 'yes' }), [])
+})
+
+test('plain HTTP to the network is refused unless a proxy is named', () => {
+  const open = { ...PRODUCTION, PARAPH_HOST: '0.0.0.0', PARAPH_PUBLIC_URL: 'https://sign.example.test/' }
+  assert.match(faultsOf(open).join(), /^PARAPH_TLS_CERT and PARAPH_TLS_KEY are missing/)
+  assert.equal(
+    loadConfig({ ...open, PARAPH_TRUSTED_PROXIES: '10.0.0.0/8' }, 'serve').publicUrl,
+    'https://sign.example.test',
+  )
+})
+
+test('the workers apart need a folder, a database and a device, and no database of the front', () => {
+  const { DATABASE_URL: _, ...sam } = PRODUCTION
+  assert.deepEqual(faultsOf({ ...sam, PARAPH_SAM: '/run/paraph' }, 'sam'), [])
+  assert.deepEqual(
+    faultsOf({}, 'sam').map((fault) => fault.split(' ')[0]),
+    ['PARAPH_SAM_DATABASE_URL', 'PARAPH_HSM', 'PARAPH_SAM'],
+  )
+})
+
+test('migrating needs a database', () => {
+  assert.match(faultsOf({}, 'migrate').join(), /^DATABASE_URL is missing/)
+})
+
+test('all faults are told at once, each with its setting and what to type, and no value', () => {
+  const env = {
+    PARAPH_PORT: '80a',
+    PARAPH_WORKERS: '0',
+    PARAPH_LOG_LEVEL: 'loud',
+    PARAPH_BASIC_LOGIN: 'yes',
+    PARAPH_ALLOW_SOFTHSM: 'true',
+    PARAPH_TLS_CERT: '/nowhere/cert.pem',
+    PARAPH_TRUSTED_PROXIES: '10.0.0.0/33',
+    PARAPH_PUBLIC_URL: 'my.example.test',
+    PARAPH_REGION: 'Poland',
+    DATABASE_URL: 'mysql://u:secret@db/x',
+    PARAPH_PROT: '1',
+  }
+  const faults = faultsOf(env, 'command')
+  for (const [name, value] of Object.entries(env)) {
+    const own = faults.find((fault) => fault.startsWith(`${name} `)) ?? assert.fail(`nothing about ${name}`)
+    assert.match(own, /Type |Remove it/)
+    assert.ok(value.length < 2 || !own.includes(value), own)
+  }
+  assert.equal(faults.length, Object.keys(env).length + 1) // the certificate lacks its key, and does not exist
+})
+
+test('what belongs to the test run is no misspelt setting', () => {
+  assert.deepEqual(faultsOf({ PARAPH_TEST_PG: 'postgres://x' }, 'command'), [])
+})

@@ -1,0 +1,97 @@
+/** A SAM worker's side of the activation protocol, without a device: it answers as it is told and complains of misuse. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, type Server, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { FrontVerb, FrontVerbs, RequestFrame } from '../../src/activation.js'
+import { ServiceError } from '../../src/errors.js'
+import { encodeFrame, FrameReader } from '../../src/frames.js'
+
+export type Replies = {
+  [V in FrontVerb]: (request: FrontVerbs[V]['request']) => FrontVerbs[V]['response'] | Promise<FrontVerbs[V]['response']>
+}
+
+export class FakeSam {
+  readonly path: string
+  readonly requests: { verb: FrontVerb; body: unknown }[] = []
+  /** Chunks of bytes as they arrived. */
+  chunks = 0
+  readonly #folder = mkdtempSync(join(tmpdir(), 'fake-sam-'))
+  readonly #replies: Replies
+  readonly #sockets = new Set<Socket>()
+  #server: Server | undefined
+
+  constructor(replies: Partial<Replies> = {}) {
+    this.path = join(this.#folder, 'sam.sock')
+    this.#replies = { ...HEALTHY, ...replies }
+  }
+
+  on<V extends FrontVerb>(verb: V, reply: Replies[V]): void {
+    this.#replies[verb] = reply as Replies[V]
+  }
+
+  /** Bodies of the requests of one kind so far. */
+  asked<V extends FrontVerb>(verb: V): FrontVerbs[V]['request'][] {
+    return this.requests.filter((one) => one.verb === verb).map(({ body }) => body as FrontVerbs[V]['request'])
+  }
+
+  start(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const server = createServer((socket) => this.#serve(socket))
+      this.#server = server
+      server.once('error', reject).listen(this.path, resolve)
+    })
+  }
+
+  /** Breaks every connection and listens no more, as a killed worker does. */
+  async kill(): Promise<void> {
+    const server = this.#server
+    this.#server = undefined
+    for (const socket of this.#sockets) socket.destroy()
+    if (server !== undefined) await new Promise<void>((resolve) => server.close(() => resolve()))
+  }
+
+  /** Sends these bytes to everyone connected. */
+  babble(bytes: Buffer): void {
+    for (const socket of this.#sockets) socket.write(bytes)
+  }
+
+  async stop(): Promise<void> {
+    await this.kill()
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+
+  #serve(socket: Socket): void {
+    const reader = new FrameReader()
+    this.#sockets.add(socket)
+    socket.on('error', () => undefined)
+    socket.on('close', () => this.#sockets.delete(socket))
+    socket.on('data', (chunk) => {
+      this.chunks += 1
+      for (const frame of reader.push(chunk)) void this.#reply(socket, frame as RequestFrame)
+    })
+  }
+
+  async #reply(socket: Socket, { id, verb, body }: RequestFrame): Promise<void> {
+    if (!(verb in this.#replies)) throw new Error(`a front asked for ${verb}`)
+    this.requests.push({ verb: verb as FrontVerb, body })
+    try {
+      const reply = this.#replies[verb as FrontVerb] as (request: unknown) => unknown
+      socket.write(encodeFrame({ id, ok: await reply(body) }))
+    } catch (error) {
+      if (!(error instanceof ServiceError)) throw error
+      const { code, detail, retryAfter } = error
+      socket.write(encodeFrame({ id, error: { code, detail, retryAfter } }))
+    }
+  }
+}
+
+const HEALTHY: Replies = {
+  login: ({ rememberMe }) => ({ accessToken: 'access', expiresIn: 180, ...(rememberMe ? { refreshToken: 'refresh' } : {}) }),
+  refresh: () => ({ accessToken: 'access2', refreshToken: 'refresh2', expiresIn: 180 }),
+  revoke: () => ({}),
+  authorize: () => ({ sad: 'sad', expiresIn: 180 }),
+  sign: ({ digests }) => ({ operation: 'op', signatures: digests.map((digest) => Buffer.from(`signed ${digest}`).toString('base64')) }),
+  announce: () => ({}),
+  health: () => ({ device: true, database: true, clock: true, demo: true }),
+}

@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { ensureRunning, freePort } from '../../src/db/cluster.js'
+import { type Supervisor, startSupervisor } from '../../src/sam/supervisor.js'
+import { startTestServer, TEST_SETTINGS } from '../helpers/temp-database.js'
+import { TestService } from '../helpers/test-service.js'
+
+const STEPS = [
+  'before-intent',
+  'after-intent',
+  'before-device',
+  'after-device',
+  'before-outcome',
+  'after-outcome',
+] as const
+const VICTIMS = ['worker', 'front', 'database'] as const
+/** Bound on waiting for something to become true. */
+const PATIENCE_MS = 20_000
+
+let server: Awaited<ReturnType<typeof startTestServer>>
+let service: TestService
+let worker: Supervisor
+let front: Supervisor
+let failpoint: string
+let bearer: string
+let sad: string
+let next = 0
+const hashes: string[] = []
+
+before(async () => {
+  // A server of its own: this one is killed.
+  server = await startTestServer()
+  process.env['PARAPH_TEST_PG'] = server.url
+  service = await TestService.start({ workers: 0, fronts: 0 })
+  failpoint = join(service.folder, `failpoint-${randomUUID()}`)
+  const built = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
+  const settings = service.newWorkerSettings(0)
+  const loud = { warn: () => {}, info: () => {}, error: () => {} }
+  worker = startSupervisor({
+    name: 'sam worker',
+    count: 1,
+    logger: loud,
+    spawn: () => ({
+      entry: built('src/sam/main.js'),
+      settings,
+      env: {
+        PATH: process.env['PATH'],
+        SOFTHSM2_CONF: process.env['SOFTHSM2_CONF'],
+        PARAPH_TEST_FAILPOINT: failpoint,
+        NODE_OPTIONS: `--import=${built('test/helpers/failpoint.js')}`,
+      },
+    }),
+  })
+  await worker.ready
+  const port = await freePort()
+  front = startSupervisor({
+    name: 'front',
+    count: 1,
+    logger: loud,
+    spawn: () => ({
+      entry: built('src/front/child.js'),
+      settings: { ...service.newFrontSettings(0), port },
+      env: { PATH: process.env['PATH'] },
+    }),
+  })
+  await front.ready
+  service.urls.push(`http://127.0.0.1:${port}`)
+  await service.populate(['rsa-2048'])
+
+  bearer = await service.login()
+  hashes.push(...service.digests(...Array.from({ length: 100 }, (_, i) => `crash ${i}`)))
+  sad = await service.authorize(bearer, service.credentials['rsa-2048'] as string, hashes)
+})
+
+after(async () => {
+  await front?.stop()
+  await worker?.stop()
+  await service?.close()
+  await server?.stop()
+  delete process.env['PARAPH_TEST_PG']
+})
+
+const sign = (digests: string[]) =>
+  service
+    .signHash(bearer, service.credentials['rsa-2048'] as string, sad, digests)
+    .catch(() => ({ status: 0, body: undefined }))
+
+async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+  const end = performance.now() + PATIENCE_MS
+  while (performance.now() < end) {
+    if (await holds().catch(() => false)) return
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  assert.fail(`${what}, in vain for ${PATIENCE_MS / 1000} s`)
+}
+
+function postmaster(): number[] {
+  const pid = Number(readFileSync(join(server.cluster.data, 'postmaster.pid'), 'utf8').split('\n')[0])
+  const children = execFileSync('ps', ['-o', 'pid=', '--ppid', String(pid)], { encoding: 'utf8' })
+  return [pid, ...children.trim().split(/\s+/).map(Number)]
+}
+
+for (const victim of VICTIMS) {
+  for (const step of STEPS) {
+    test(`kill -9 of the ${victim} at ${step}`, async () => {
+      const wanted = hashes.slice(next, next + 2)
+      next += 2
+      const pids = victim === 'worker' ? undefined : victim === 'front' ? [front.pids()[0] as number] : postmaster()
+      writeFileSync(failpoint, JSON.stringify({ step, pids }))
+      const answer = sign(wanted)
+      if (victim === 'database') {
+        await until('the database was killed', async () => !isAlive(pids?.[0] as number))
+        await until('the database starts again', async () => {
+          await ensureRunning(server.cluster, TEST_SETTINGS)
+          return true
+        })
+      }
+      const { status } = await answer
+      assert.ok([0, 200, 503].includes(status), `answered ${status}`)
+      await until(
+        'the service is ready again',
+        async () => (await fetch(`${service.urls[0]}/health/ready`)).status === 200,
+      )
+
+      // A second attempt succeeds exactly if nothing was spent by the first.
+      let again = await sign(wanted)
+      await until('the service answers again', async () => {
+        if (again.status === 503 || again.status === 0) again = await sign(wanted)
+        return again.status !== 503 && again.status !== 0
+      })
+      if (step === 'before-intent' && status !== 200) {
+        assert.equal(again.status, victim === 'front' ? 400 : 200, 'nothing was spent')
+      } else {
+        assert.equal(again.status, 400, 'what was spent stays spent')
+      }
+      await service.checkWorld({ settled: false })
+    })
+  }
+}
+
+test('afterwards every intention without an outcome is closed as abandoned', async () => {
+  await front.stop()
+  await worker.stop()
+  await service.moveClock(60_000)
+  const settler = await service.startWorker(service.newWorkerSettings(1))
+  await settler.close()
+  const world = await service.checkWorld()
+  assert.ok(
+    world.of('sign.abandoned').length >= 3,
+    'the worker died at least three times between intention and outcome',
+  )
+})
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { TestService } from '../helpers/test-service.js'
+
+let service: TestService
+before(async () => {
+  service = await TestService.start({ workers: 2, fronts: 2 })
+})
+after(() => service?.close())
+
+const many = <T>(count: number, act: (i: number) => Promise<T>) =>
+  Promise.all(Array.from({ length: count }, (_, i) => act(i)))
+
+for (const key of ['rsa-2048', 'p-256'] as const) {
+  test(`100 parallel replays of one SAD, over two fronts and two workers, give one success (${key})`, async () => {
+    const bearer = await service.login()
+    const credential = service.credentials[key] as string
+    const hashes = service.digests(`replayed ${key}`)
+    const sad = await service.authorize(bearer, credential, hashes)
+    const answers = await many(100, (i) => service.signHash(bearer, credential, sad, hashes, { front: i % 2 }))
+    assert.equal(answers.filter(({ status }) => status === 200).length, 1)
+    for (const { status, body } of answers.filter((answer) => answer.status !== 200)) {
+      assert.deepEqual([status, body], [400, { error: 'invalid_request', error_description: 'Invalid parameter SAD' }])
+    }
+    await service.checkWorld()
+  })
+}
+
+test('40 parallel submissions of one code give one authorization', async () => {
+  const bearer = await service.login()
+  const credential = service.credentials['p-256'] as string
+  const hashes = service.digests('one code')
+  const code = await service.freshCode()
+  const answers = await many(40, (i) =>
+    service.post(
+      '/csc/v2/credentials/authorize',
+      {
+        credentialID: credential,
+        numSignatures: 1,
+        hashes,
+        hashAlgorithmOID: '2.16.840.1.101.3.4.2.1',
+        authData: [{ id: 'OTP', value: code }],
+      },
+      { bearer, front: i % 2 },
+    ),
+  )
+  assert.equal(answers.filter(({ status }) => status === 200).length, 1)
+  for (const { status, body } of answers.filter((answer) => answer.status !== 200)) {
+    assert.equal(status, 400)
+    assert.ok(
+      ['The authentication data is invalid', 'Credential locked'].includes(body.error_description),
+      body.error_description,
+    )
+  }
+  const world = await service.checkWorld()
+  assert.equal(
+    world
+      .of('sad.issued')
+      .filter(({ open }) => open.get('dtbsr[0]') === Buffer.from(hashes[0] as string, 'base64').toString('base64url'))
+      .length,
+    1,
+  )
+})
+
+test('an authorization for five digests, asked for two at a time by forty callers, never gives more than five', async () => {
+  const bearer = await service.login()
+  const credential = service.credentials['p-256'] as string
+  const hashes = service.digests('a', 'b', 'c', 'd', 'd')
+  const sad = await service.authorize(bearer, credential, hashes)
+  const answers = await many(40, (i) => {
+    const pair = [hashes[i % 5] as string, hashes[(i + 1 + (i % 3)) % 5] as string]
+    return service.signHash(bearer, credential, sad, pair, { front: i % 2 })
+  })
+  const signed = answers
+    .filter(({ status }) => status === 200)
+    .reduce((sum, { body }) => sum + body.signatures.length, 0)
+  assert.ok(signed === 2 || signed === 4, `${signed} signatures`)
+  await service.checkWorld()
+})
+
+test('requests of many authorizations at once share commits and stay apart', async () => {
+  const bearer = await service.login()
+  const credential = service.credentials['p-256'] as string
+  const batches = Array.from({ length: 4 }, (_, i) =>
+    service.digests(...Array.from({ length: 10 }, (_, j) => `batch ${i} ${j}`)),
+  )
+  const sads: string[] = []
+  for (const hashes of batches) sads.push(await service.authorize(bearer, credential, hashes))
+  const answers = await many(40, (i) =>
+    service.signHash(bearer, credential, sads[i % 4] as string, [batches[i % 4]?.[i >> 2] as string], { front: i % 2 }),
+  )
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    answers.map(() => 200),
+  )
+  await service.checkWorld()
+})
