@@ -39,7 +39,11 @@ interface InitOptions extends OutputOptions {
 
 /** Adds `paraph audit`. */
 export function registerAudit(program: Command): void {
-  const audit = program.command('audit').summary('the log').description('Begins the log of a new service.')
+  const audit = program
+    .command('audit')
+    .helpCommand(false)
+    .summary('begin the log')
+    .description('Begins the log of a new service.')
   audit
     .command('init')
     .summary('begin the log of a new service')

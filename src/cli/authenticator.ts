@@ -14,6 +14,7 @@ A signer is named by login or by id.`
 export function registerAuthenticator(program: Command): void {
   const authenticator = program
     .command('authenticator')
+    .helpCommand(false)
     .summary('the apps that show their one-time codes')
     .description('Enrols and revokes authenticators, the apps that show one-time codes.')
     .addHelpText('after', HELP)

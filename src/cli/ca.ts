@@ -14,6 +14,7 @@ Only a demo has a certificate authority of its own. Its certificates prove nothi
 export function registerCa(program: Command): void {
   const ca = program
     .command('ca')
+    .helpCommand(false)
     .summary("the demo's certificate authority")
     .description("Shows the demo's certificate authority.")
     .addHelpText('after', HELP)

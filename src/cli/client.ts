@@ -16,6 +16,7 @@ const SECRET_OUT = 'write the secret to the new FILE, readable by you only, inst
 export function registerClient(program: Command): void {
   const client = program
     .command('client')
+    .helpCommand(false)
     .summary('the applications that sign for them')
     .description('Registers the applications that call the API for signers.')
     .addHelpText('after', HELP)

@@ -23,6 +23,7 @@ const ID = 'as the list shows it'
 export function registerCredential(program: Command): void {
   const credential = program
     .command('credential')
+    .helpCommand(false)
     .summary('their keys and certificates')
     .description("Makes signers' keys in the device, and keeps their certificates.")
     .addHelpText('after', HELP)

@@ -20,10 +20,8 @@ export function requireDevice({ hsm }: Config): string {
   ])
 }
 
-export const SOFTHSM_WARNING =
-  'This is SoftHSM, a device for development: it keeps its keys in files, and whoever reads them and the PIN has them all.'
-
 /** What to tell of a device that is none, or undefined. */
 export function warningAbout(uri: string): string | undefined {
-  return isSoftHsm(uri) ? SOFTHSM_WARNING : undefined
+  if (!isSoftHsm(uri)) return undefined
+  return 'This is SoftHSM, a device for development: whoever reads its files and the PIN has all keys.'
 }

@@ -5,7 +5,7 @@ import { initializeToken, type TokenSummary } from '../hsm/ceremony.js'
 import { HsmError } from '../hsm/hsm.js'
 import { openHsm, parseHsmUri } from '../hsm/open-hsm.js'
 import { requireDevice, warningAbout } from './device-setting.js'
-import { facts, type OutputOptions, print } from './output.js'
+import { facts, type OutputOptions, print, wrapped } from './output.js'
 
 const HELP = `
 Makes the device that PARAPH_HSM names ready for the service: the token where it is missing, its PIN, the key under which
@@ -26,7 +26,11 @@ interface InitOptions extends OutputOptions {
 
 /** Adds `paraph hsm`. */
 export function registerHsm(program: Command): void {
-  const hsm = program.command('hsm').summary('the device').description('Makes the device ready.')
+  const hsm = program
+    .command('hsm')
+    .helpCommand(false)
+    .summary('make the device that holds the keys ready')
+    .description('Makes the device ready.')
   hsm
     .command('init')
     .summary('make the device ready, once')
@@ -44,7 +48,7 @@ async function init(options: InitOptions): Promise<void> {
   const usable = token.kekTemplateEnforced || allowsLooseKek(uri)
   const made = [...token.made, ...(usable ? await makeAnnounceKey(uri) : [])]
   const warning = warningAbout(uri)
-  const result = { ...token, made, ...(warning === undefined ? {} : { warning }) }
+  const result = { ...token, made, usable, ...(warning === undefined ? {} : { warning }) }
   print(options, result, [
     made.length === 0 ? 'Everything was there already.' : 'The device is ready. Made:',
     ...made.map((thing) => `  ${thing}`),
@@ -55,16 +59,15 @@ async function init(options: InitOptions): Promise<void> {
       KEK: `epoch ${token.kekEpoch}, ${enforced(token)}`,
       'Sealing key': `epoch ${token.sealEpoch}`,
     }),
-    ...(warning === undefined ? [] : ['', warning]),
-    ...(made.some((thing) => thing.includes('security officer')) ? ['', SO_PIN] : []),
+    ...(warning === undefined ? [] : ['', ...wrapped(warning, '')]),
+    ...(usable ? [] : ['', ...wrapped(REFUSED, '')]),
+    ...(made.some((thing) => thing.includes('security officer')) ? ['', ...wrapped(SO_PIN, '')] : []),
   ])
-  if (!usable) {
-    throw new HsmError(
-      'unsupported',
-      'the service refuses this device, because whoever has its PIN and the database can read all keys; to take that risk, add &loose-kek=accepted to PARAPH_HSM',
-    )
-  }
+  if (!usable) process.exitCode = 1
 }
+
+const REFUSED =
+  'The service refuses this device, because whoever has its PIN and the database can read all keys. To take that risk, add &loose-kek=accepted to PARAPH_HSM.'
 
 const SO_PIN =
   "The service never needs the security officer's PIN: take that file to a safe place, away from this computer."

@@ -21,6 +21,7 @@ The first operator, with the role security, is made by paraph audit init. A demo
 export function registerOperator(program: Command): void {
   const operator = program
     .command('operator')
+    .helpCommand(false)
     .summary('the people who run the service')
     .description('Names the people who may give commands to the service, and what they may do.')
     .addHelpText('after', HELP)

@@ -58,3 +58,14 @@ const visible = (text: string) => text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '
 const shortened = (text: string, width: number) => (text.length <= width ? text : `${text.slice(0, width - 1)}…`)
 
 const at = (numbers: readonly number[], index: number) => numbers[index] ?? 0
+
+/** Lines of at most 100 columns, each beginning with `indent`. */
+export function wrapped(text: string, indent: string): string[] {
+  const lines: string[] = []
+  for (const word of text.split(/\s+/)) {
+    const last = lines.at(-1)
+    if (last !== undefined && last.length + 1 + word.length <= 100) lines[lines.length - 1] = `${last} ${word}`
+    else lines.push(indent + word)
+  }
+  return lines
+}

@@ -11,6 +11,7 @@ import { type FileResult, type SigningTools, signDigests, signFiles } from './cl
 import { demoAccount, personalAccount, type SecretSources, type SignerAccount } from './client/signer-account.js'
 import { SigningSession } from './client/signing-session.js'
 import { NotInteractiveError, processTerminal, type Terminal } from './client/terminal.js'
+import { describeFailure } from './failure.js'
 
 interface SignOptions extends SecretSources {
   readonly hashFile?: string
@@ -161,8 +162,9 @@ class Report {
     const message = reasonOf(error)
     const facts = error instanceof CscError ? error : undefined
     if (this.#json !== undefined) {
-      const { code, status, requestId, retryable = false, retryAfter } = facts ?? {}
-      this.#json.error = { message, code, status, requestId, retryable, retryAfter }
+      const { code } = describeFailure(error)
+      const { status, requestId, retryable = false, retryAfter } = facts ?? {}
+      this.#json.error = { code, message, status, requestId, retryable, retryAfter }
       return
     }
     const request = facts?.requestId === undefined ? '' : ` (request ${facts.requestId})`

@@ -17,6 +17,7 @@ const PASSWORD_FILE = 'read the password from F, which only you can read (chmod 
 export function registerSigner(program: Command): void {
   const signer = program
     .command('signer')
+    .helpCommand(false)
     .summary('the people whose keys these are')
     .description('Enrols signers, and suspends, unlocks and lists them.')
     .addHelpText('after', HELP)

@@ -3,8 +3,9 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { loadConfig } from '../config.js'
-import { parseChain } from '../pki/certificate.js'
+import { ServiceError } from '../errors.js'
 import { TEST_POLICY } from '../pki/demo-ca.js'
+import { fromPem } from '../pki/pem.js'
 import { trustedPath } from '../pki/trust.js'
 import { checkSignature, SUFFIX } from './client/detached-signature.js'
 import { reasonOf } from './client/reason.js'
@@ -62,9 +63,9 @@ async function verify(files: string[], options: VerifyOptions, command: Command,
 
 async function readRoots(path: string): Promise<Uint8Array[]> {
   try {
-    return parseChain(await readFile(path, 'utf8'))
+    return fromPem('CERTIFICATE', await readFile(path, 'utf8'))
   } catch (cause) {
-    throw new Error(`${path}: ${reasonOf(cause, path)}`, { cause })
+    throw cause instanceof ServiceError ? new Error(`${path}: ${cause.detail}`, { cause }) : cause
   }
 }
 
@@ -97,7 +98,7 @@ async function judge(named: string, roots: readonly Uint8Array[], now: Date): Pr
       revocationChecked: false,
     }
   } catch (error) {
-    return { file, valid: false, reason: reasonOf(error, file) }
+    return { file, valid: false, reason: reasonOf(error) }
   }
 }
 

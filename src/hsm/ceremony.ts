@@ -88,11 +88,8 @@ function makeKeys(module: Pkcs11Module, token: string, pin: Pin, made: string[])
   try {
     pin.login(pkcs11, session)
     const before = findTokenKeys(pkcs11, session)
-    if (before.keks.size === 0) made.push(makeKek(path, session))
-    if (before.seals.size === 0) {
-      generateAesKey(path, session, secretKey(`${SEAL_LABEL}1`, SEAL_USES))
-      made.push(`sealing key ${SEAL_LABEL}1`)
-    }
+    if (before.keks.size === 0) made.push(makeKek(path, session, 1))
+    if (before.seals.size === 0) made.push(makeSealingKey(path, session, 1))
     const keys = findTokenKeys(pkcs11, session)
     const [kekEpoch, kek] = newest(keys.keks) ?? []
     const [sealEpoch] = newest(keys.seals) ?? []
@@ -115,27 +112,46 @@ function makeKeys(module: Pkcs11Module, token: string, pin: Pin, made: string[])
   }
 }
 
-/** With all the protection there is; on a device that does not know the attributes for it, without. */
-function makeKek(modulePath: string, session: Handle): string {
-  const label = `${KEK_LABEL}1`
-  const plain = secretKey(label, KEK_USES)
+/** @returns what was made, in words */
+export function makeKek(modulePath: string, session: Handle, epoch: number): string {
+  const label = `${KEK_LABEL}${epoch}`
+  const protection = [NO_COPIES, ...PROTECTION]
+  if (makeProtected(modulePath, session, secretKey(label, KEK_USES), protection)) return `KEK ${label}`
+  return `KEK ${label}, without CKA_UNWRAP_TEMPLATE: the device does not know it`
+}
+
+/** @returns what was made, in words */
+export function makeSealingKey(modulePath: string, session: Handle, epoch: number): string {
+  const label = `${SEAL_LABEL}${epoch}`
+  makeProtected(modulePath, session, secretKey(label, SEAL_USES), [NO_COPIES])
+  return `sealing key ${label}`
+}
+
+/** With all the protection there is; on a device that does not know its attributes without, and then returns false. */
+function makeProtected(
+  modulePath: string,
+  session: Handle,
+  plain: readonly NativeAttribute[],
+  protection: readonly NativeAttribute[],
+): boolean {
   try {
-    generateAesKey(modulePath, session, [...plain, ...PROTECTION])
-    return `KEK ${label}`
+    generateAesKey(modulePath, session, [...plain, ...protection])
+    return true
   } catch (error) {
     if (!ATTRIBUTE_UNKNOWN.has(returnValue(error) ?? -1)) throw error
     generateAesKey(modulePath, session, plain)
-    return `KEK ${label}, without CKA_UNWRAP_TEMPLATE: the device does not know it`
+    return false
   }
 }
 
+/** A copy could be given other uses. */
+const NO_COPIES: NativeAttribute = { type: CK.CKA_COPYABLE, value: false }
+
 /**
- * What a key wrapped under the KEK may come back as, whoever asks: a private key that cannot be read. The class is named so that
- * it does not come back as a secret key, from which derivation could cut readable pieces; copies are forbidden because a
- * copy could be given leave to decrypt.
+ * What a key wrapped under the KEK may come back as, whoever asks: a private key that cannot be read. The class is named so
+ * that it does not come back as a secret key, from which derivation could cut readable pieces.
  */
 const PROTECTION: readonly NativeAttribute[] = [
-  { type: CK.CKA_COPYABLE, value: false },
   { type: CK.CKA_ALLOWED_MECHANISMS, value: CK.CKM_AES_KEY_WRAP_PAD },
   {
     type: CK.CKA_UNWRAP_TEMPLATE,

@@ -57,7 +57,9 @@ export class Pkcs11Hsm implements Hsm {
     try {
       const { pkcs11, serial } = device.connect()
       const library = pkcs11.C_GetInfo().libraryDescription.trim()
-      const description = `PKCS#11 ${library} (${location.module.path}), token ${location.token}, serial ${serial}`
+      const { module, token, allowLooseKek } = location
+      const risk = allowLooseKek ? ', loose KEK accepted' : ''
+      const description = `PKCS#11 ${library} (${module.path}), token ${token}, serial ${serial}${risk}`
       return new Pkcs11Hsm(device, lockFile, description)
     } catch (error) {
       device.close()

@@ -172,6 +172,7 @@ export function parseCms(der: Uint8Array): ParsedCms {
     throw refuse('not a CMS signature', cause)
   }
   const { encapContentInfo, signerInfos } = signedData
+  if (encapContentInfo.eContentType !== DATA) throw refuse('the signature is for another type of content')
   if (encapContentInfo.eContent !== undefined) throw refuse('the signature is not detached: it contains the content')
   const [signer, ...others] = signerInfos
   if (signer === undefined || others.length > 0) throw refuse('the container does not hold exactly one signature')

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { post, type TestFront, testFront } from '../front/helpers.js'
+import { type TestFront, testFront } from '../front/helpers.js'
 
 let front: TestFront
 before(async () => {

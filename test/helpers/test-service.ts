@@ -38,6 +38,8 @@ export interface TestServiceOptions {
   readonly fronts?: number
   /** Puts something between a worker and its device. */
   readonly device?: (real: Hsm) => Hsm
+  /** Puts something between the service and its database; the owner's own connection goes around it. */
+  readonly network?: (url: string) => Promise<string>
   /** What the signer's credentials are made of; RSA-2048 and P-256 unless said. */
   readonly keys?: readonly KeySpec[]
 }
@@ -97,7 +99,7 @@ export class TestService {
     }
   }
 
-  async #start({ workers = 1, fronts = 1, device, keys = ['rsa-2048', 'p-256'] }: TestServiceOptions): Promise<void> {
+  async #start({ workers = 1, fronts = 1, device, network = async (url) => url, keys = ['rsa-2048', 'p-256'] }: TestServiceOptions): Promise<void> {
     const token = await tempToken()
     this.#closers.push(
       () => token.remove(),
@@ -105,7 +107,7 @@ export class TestService {
     )
     const database = await tempDatabase()
     this.#closers.push(() => database.drop())
-    Object.assign(this, { ownerUrl: database.ownerUrl, frontUrl: database.frontUrl, samUrl: database.samUrl })
+    Object.assign(this, { ownerUrl: database.ownerUrl, frontUrl: await network(database.frontUrl), samUrl: await network(database.samUrl) })
     this.#token = token
     await initDemo({
       ownerUrl: this.ownerUrl,

@@ -8,7 +8,7 @@ import { openHsm } from '../../src/hsm/open-hsm.js'
 import { type Attribute, CK, findObjects, gcm, type Handle, type Pkcs11, returnValue } from '../../src/hsm/pkcs11.js'
 import { findToken, openModule, type Pkcs11Module } from '../../src/hsm/pkcs11-module.js'
 import { decodeWrapped, wrappedKeyContext } from '../../src/hsm/sealed-blob.js'
-import { unwrapTemplate } from '../../src/hsm/token-keys.js'
+import { signerKeyRequest, unwrapTemplate } from '../../src/hsm/token-keys.js'
 import { readSecretFile } from '../../src/secret-file.js'
 import { SOFTHSM, type TempToken, tempToken } from '../helpers/temp-token.js'
 
@@ -176,6 +176,16 @@ describe('a signer’s key, for the holder of PIN and database', () => {
         ]),
     }
     for (const [what, attempt] of Object.entries(attempts)) refused(what, attempt)
+
+    const { mechanism, publicTemplate, privateTemplate } = signerKeyRequest('p-256')
+    const { privateKey } = pkcs11.C_GenerateKeyPair(session, mechanism, publicTemplate, privateTemplate)
+    for (const another of [CKM_AES_KEY_WRAP, CKM_AES_CBC, CKM_AES_CBC_PAD]) {
+      const wrap = { mechanism: another, parameter: Buffer.alloc(16) }
+      refused('wrap otherwise', () => pkcs11.C_WrapKey(session, wrap, kek, privateKey, Buffer.alloc(256)))
+      refused('wrap otherwise', () =>
+        pkcs11.C_WrapKey(session, { mechanism: another }, kek, privateKey, Buffer.alloc(256)),
+      )
+    }
   })
 
   it('has a KEK and a sealing key that can be neither read, changed, copied nor wrapped', () => {
@@ -183,6 +193,7 @@ describe('a signer’s key, for the holder of PIN and database', () => {
       const key = keyLabelled(label)
       refused('read', () => pkcs11.C_GetAttributeValue(session, key, [{ type: CK.CKA_VALUE }]))
       const changes = [
+        [],
         on(CK.CKA_DECRYPT),
         on(CK.CKA_UNWRAP),
         on(CK.CKA_EXTRACTABLE),
@@ -192,7 +203,9 @@ describe('a signer’s key, for the holder of PIN and database', () => {
         [{ type: CK.CKA_LABEL, value: 'paraph-kek-9' }],
       ]
       for (const change of changes) {
-        refused(`change ${label}`, () => pkcs11.C_SetAttributeValue(session, key, change))
+        if (change.length > 0) {
+          refused(`change ${label}`, () => pkcs11.C_SetAttributeValue(session, key, change))
+        }
         refused(`copy ${label}`, () => pkcs11.C_CopyObject(session, key, change))
         refused(`copy ${label}`, () => pkcs11.C_CopyObject(session, key, [...off(CK.CKA_TOKEN), ...change]))
       }

@@ -51,7 +51,7 @@ describe('a secret file', () => {
     const path = file('secret')
     if (process.geteuid?.() === 0) chownSync(path, 12345, 12345)
     const owner = statSync(path).uid
-    t.mock.method(process, 'geteuid', () => 4242)
+    t.mock.method(process as { geteuid(): number }, 'geteuid', () => 4242)
     assert.throws(() => readSecretFile(path), { message: `${path} belongs to user ${owner}: chown 4242 ${path}` })
   })
 

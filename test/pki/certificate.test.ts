@@ -149,13 +149,20 @@ describe('checkChain', () => {
   test('says why it refuses', async (t) => {
     const make = await authority(t)
     const root = await make({ subject: '/CN=Root', extensions: CA })
-    const impostor = await make({ subject: '/CN=Root', extensions: CA })
+    const bare = `${CA}\nsubjectKeyIdentifier=none\nauthorityKeyIdentifier=none`
+    const original = await make({ subject: '/CN=Bare', extensions: bare })
+    const impostor = await make({ subject: '/CN=Bare', extensions: bare })
+    const believer = await make({
+      subject: '/CN=Believer',
+      issuer: original,
+      extensions: `${SIGNER}\nauthorityKeyIdentifier=none`,
+    })
     const tight = await make({ subject: '/CN=Tight', extensions: CA.replace('TRUE', 'TRUE,pathlen:0') })
     const sub = await make({ subject: '/CN=Sub', issuer: tight, extensions: CA })
     const person = await make({
       subject: '/CN=Person',
       issuer: root,
-      extensions: `basicConstraints=CA:FALSE\n${SIGNER}`,
+      extensions: 'basicConstraints=CA:FALSE',
     })
     const leaf = await make({ subject: '/CN=Leaf', issuer: root, extensions: SIGNER })
     const old = await make({ subject: '/CN=Old root', extensions: CA, days: 1 })
@@ -169,11 +176,11 @@ describe('checkChain', () => {
         /key usage/,
       ],
       ['no key usage', [await make({ subject: '/CN=A', extensions: 'subjectKeyIdentifier=hash' })], /key usage/],
-      ['another root of the same name', [leaf, impostor], /CN=Leaf is not signed by CN=Root/],
+      ['another root of the same name', [believer, impostor], /CN=Believer is not signed by CN=Bare/],
       [
         'an issuer that is no CA',
         [await make({ subject: '/CN=A', issuer: person, extensions: SIGNER }), person],
-        /CN=Person/,
+        /CN=Person may not issue certificates/,
       ],
       [
         'a longer chain than the root allows',

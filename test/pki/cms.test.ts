@@ -127,6 +127,7 @@ describe('a detached signature', () => {
       [['-cades', '-nodetach', '-stream'], /contains the content/], // lengths left open, as BER allows
       [['-cades', '-md', 'sha1'], /too weak/],
       [['-cades', '-nocerts'], /certificate is not in the container/],
+      [['-cades', '-econtent_type', '1.2.3.4'], /another type of content/],
       [[], /does not say which certificate/],
       [['-noattr'], /no signed attributes/],
     ]

@@ -42,13 +42,15 @@ describe('the demo CA', () => {
   test('each root has a name and a serial number of its own, 90 days, and may not make further CAs', async () => {
     const hsm = new SoftwareHsm()
     const ca = await hsm.createServiceKey('ca', 'p-256')
-    const [one, other] = [await createRoot(hsm, ca, clock), await createRoot(hsm, ca, clock)].map(parseCertificate)
+    const root = await createRoot(hsm, ca, clock)
+    const [one, other] = [root, await createRoot(hsm, ca, clock)].map(parseCertificate)
     assert.ok(one !== undefined && other !== undefined)
     assert.match(one.subjectDn, /^CN=Paraph demo root [0-9a-f]{8},O=Paraph demo$/)
     assert.notEqual(one.subjectDn, other.subjectDn)
     assert.notEqual(one.serialNumber, other.serialNumber)
     assert.equal(one.notBefore.getTime(), Date.UTC(2026, 5, 15, 12))
     assert.equal(one.notAfter.getTime(), Date.UTC(2026, 8, 13, 12))
+    assert.ok(Buffer.from(root).includes(Buffer.from('03020106', 'hex'))) // keyUsage as DER writes it
     assert.deepEqual([one.ca, one.pathLength], [true, 0])
     assert.deepEqual(one.keyUsage, ['keyCertSign', 'cRLSign'])
   })

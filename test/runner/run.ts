@@ -41,7 +41,7 @@ import { missingRequirements } from './requirements.js'
 /** More than two do not make two cores faster, and they wait for one another's locks. */
 const AT_ONCE = 2
 /** A file that takes longer hangs. */
-const LONGEST_MS = 10 * 60_000
+const LONGEST_MS = 5 * 60_000
 /** Of what a failed file printed. */
 const LINES_SHOWN = 100
 
@@ -61,6 +61,10 @@ const words = process.argv.slice(2).filter((argument) => !argument.startsWith('-
 const verbose = options.includes('--verbose')
 const nodeOptions = options.filter((option) => option !== '--verbose')
 
+/** Leaders of the process groups under way. */
+const children = new Set<number>()
+let interrupted = false
+
 process.exitCode = await main()
 
 async function main(): Promise<number> {
@@ -79,18 +83,21 @@ async function main(): Promise<number> {
   // The user of the database server passes through when this runs as root.
   if (process.getuid?.() === 0) chmodSync(folder, 0o711)
   process.env['TMPDIR'] = folder
-  const children = new Set<number>()
   const server = await startTestServer()
-  const cleanUp = async () => {
+  let cleaned: Promise<void> | undefined
+  const cleanUp = () => {
     for (const pid of children) killGroup(pid)
-    await server.stop()
-    rmSync(folder, { recursive: true, force: true })
+    cleaned ??= server.stop().finally(() => rmSync(folder, { recursive: true, force: true }))
+    return cleaned
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(signal, () => void cleanUp().finally(() => process.exit(1)))
+    process.once(signal, () => {
+      interrupted = true
+      void cleanUp().finally(() => process.exit(1))
+    })
   }
   try {
-    return report(await runAll(files, folder, server.url, children), folder)
+    return report(await runAll(files, folder, server.url), folder)
   } finally {
     await cleanUp()
   }
@@ -103,12 +110,7 @@ function testFiles(): string[] {
     .sort()
 }
 
-async function runAll(
-  files: readonly string[],
-  folder: string,
-  url: string,
-  children: Set<number>,
-): Promise<FileResult[]> {
+async function runAll(files: readonly string[], folder: string, url: string): Promise<FileResult[]> {
   const logs = join(folder, 'logs')
   mkdirSync(logs)
   writeFileSync(join(folder, 'secrets'), `database password\t${new URL(url).password}\n`, { mode: 0o600 })
@@ -120,16 +122,11 @@ async function runAll(
     PARAPH_TEST_SECRETS: join(folder, 'secrets'),
   }
   const results: FileResult[] = []
-  const waiting = [...files]
+  const waiting = [...files.entries()]
   const work = async () => {
-    for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
-      const result = await runFile(
-        file,
-        join(folder, `output-${results.length}-${randomBytes(4).toString('hex')}`),
-        env,
-        children,
-      )
-      results.push(result)
+    for (let next = waiting.shift(); next !== undefined && !interrupted; next = waiting.shift()) {
+      const [index, file] = next
+      results.push(await runFile(file, join(folder, `output-${index}`), env))
     }
   }
   await Promise.all(Array.from({ length: AT_ONCE }, work))
@@ -142,12 +139,8 @@ function ownEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign.test(name)))
 }
 
-async function runFile(
-  file: string,
-  place: string,
-  env: NodeJS.ProcessEnv,
-  children: Set<number>,
-): Promise<FileResult> {
+/** @param place where what it prints is kept */
+async function runFile(file: string, place: string, env: NodeJS.ProcessEnv): Promise<FileResult> {
   const begun = performance.now()
   const compiled = join(root, '.build', 'test', file.replace(/\.ts$/, '.js'))
   // A file and not a pipe, which a process left behind would keep open.
@@ -189,8 +182,8 @@ function readResults(place: string): { passed: number; failures: string[] } {
   let passed = 0
   let ended = false
   const failures: string[] = []
-  for (const line of readIfThere(place).split('\n')) {
-    if (line === '') continue
+  // What follows the last line break was cut off with the process.
+  for (const line of readIfThere(place).split('\n').slice(0, -1)) {
     const { result, name, told } = JSON.parse(line) as Omit<TestResult, 'result'> & {
       result: TestResult['result'] | 'end'
     }

@@ -32,7 +32,7 @@ export async function whyNotSignable(path: string, replace: boolean): Promise<st
     if (!replace && (await exists(path + SUFFIX))) return `${path}${SUFFIX} exists: --force replaces it`
     return undefined
   } catch (error) {
-    return reasonOf(error, path)
+    return reasonOf(error)
   }
 }
 

@@ -9,7 +9,9 @@ const MAX_FILE = 16 * 1024 * 1024
  * @throws Error naming the line that is wrong
  */
 export async function readDigests(path: string): Promise<Digest[]> {
-  if ((await stat(path)).size > MAX_FILE) throw new Error(`${path} is too large`)
+  const found = await stat(path)
+  if (!found.isFile()) throw new Error(`${path} is not a file`)
+  if (found.size > MAX_FILE) throw new Error(`${path} is too large`)
   const lines = (await readFile(path, 'utf8')).split('\n').map((line) => line.trim())
   const digests = lines.flatMap((line, index) => {
     if (line === '') return []

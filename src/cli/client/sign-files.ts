@@ -68,7 +68,7 @@ export async function signFiles(
       }
       const result = await write().then(
         () => ({ file, signature: file + SUFFIX }),
-        (error: unknown) => ({ file, error: reasonOf(error, file) }),
+        (error: unknown) => ({ file, error: reasonOf(error) }),
       )
       told(result)
     }
