@@ -83,8 +83,10 @@ function operatorToken(config: Config, option: string | undefined, verb: AdminVe
   if (named !== undefined) return readSecretFile(named)
   const demo = operatorTokenFile(config.keys, role === 'any' ? 'auditor' : role)
   if (config.demo && existsSync(demo)) return readSecretFile(demo)
+  const who = `an operator${role === 'any' ? '' : ` of the role ${role}`}`
+  const inDemo = config.demo ? `; a demo finds its own in PARAPH_KEYS, which is ${config.keys}` : ''
   throw new ServiceError('operator_unknown', {
-    detail: `say who you are: --operator FILE, or PARAPH_OPERATOR=FILE, with the token of an operator${role === 'any' ? '' : ` of the role ${role}`}`,
+    detail: `say who you are: --operator FILE, or PARAPH_OPERATOR=FILE, with the token of ${who}${inDemo}`,
   })
 }
 
@@ -100,6 +102,6 @@ export function given<Values extends object>(
 /** Argument parser for an id. */
 export function parseId(text: string): string {
   const id = text.toLowerCase()
-  if (!isUuid(id)) throw new InvalidArgumentError('It is no id; the list command shows them.')
+  if (!isUuid(id)) throw new InvalidArgumentError('An id has 36 characters; the list shows it.')
   return id
 }

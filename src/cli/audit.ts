@@ -18,15 +18,16 @@ import { facts, type OutputOptions, print } from './output.js'
 import { reserveFile } from './secret-out.js'
 
 const HELP = `
-Begins the service's log in a new database: once, by hand, by a named person. The log carries its name for good. In the
-same step the service's secrets are made and sealed by the device, and the person becomes the first operator, with the
-role security; the token in the new FILE proves it. Everybody else is named with paraph operator create.
+Done once, by hand, by a named person; the log carries its name for good. In the same step the
+service's secrets are made and sealed by the device, and the person becomes the first operator, with
+the role security; the token in the new FILE proves it. Everybody else is named with
+paraph operator create. Settings:
 
   DATABASE_URL  a role that owns the database, for this command only
   PARAPH_HSM    the device, made ready by paraph hsm init
 
 Example:
-  paraph audit init --origin sign.example.com/paraph --operator "Anna Nowak" --token-out anna.token
+  paraph audit init --origin sign.example.com/paraph --operator "Anna Nowak" --token-out F
 
 A demo begins its own log when it first starts.`
 
@@ -61,8 +62,8 @@ async function init(options: InitOptions): Promise<void> {
   const config = loadConfig(process.env)
   const hsmUri = requireDevice(config)
   const ownerUrl = requireOwnerUrl(config)
-  requireUnmarked(config)
   await requireReady(ownerUrl)
+  requireUnmarked(config)
   const hsm = await openHsm(hsmUri)
   try {
     await confirm(options, hsm, ownerUrl)

@@ -17,7 +17,7 @@ export function registerAuthenticator(program: Command): void {
     .helpCommand(false)
     .summary('the apps that show their one-time codes')
     .description('Enrols and revokes authenticators, the apps that show one-time codes.')
-    .addHelpText('after', HELP)
+    .addHelpText('afterAll', HELP)
 
   adminCommand(authenticator, 'enrol')
     .summary('give a signer an authenticator')
@@ -56,7 +56,7 @@ async function enrol(options: EnrolOptions): Promise<void> {
   const picture =
     process.stdout.isTTY && !options.json ? await QRCode.toString(uri, { type: 'terminal', small: true }) : ''
   print(options, { uri, secret, authenticatorId }, [
-    `${signer} has an authenticator. Scan the URI as a picture, or type the secret into an app; neither is shown again.`,
+    `${signer} has an authenticator: what follows goes into the app, and is not shown again.`,
     ...facts({ URI: uri, Secret: secret, 'Authenticator id': authenticatorId }),
     ...(picture === '' ? [] : ['', picture.trimEnd()]),
     '',

@@ -17,7 +17,7 @@ export function registerCa(program: Command): void {
     .helpCommand(false)
     .summary("the demo's certificate authority")
     .description("Shows the demo's certificate authority.")
-    .addHelpText('after', HELP)
+    .addHelpText('afterAll', HELP)
 
   adminCommand(ca, 'root')
     .summary('show its root certificate')

@@ -19,7 +19,7 @@ export function registerClient(program: Command): void {
     .helpCommand(false)
     .summary('the applications that sign for them')
     .description('Registers the applications that call the API for signers.')
-    .addHelpText('after', HELP)
+    .addHelpText('afterAll', HELP)
 
   adminCommand(client, 'create')
     .summary('register an application')
@@ -60,8 +60,8 @@ async function create(options: SecretOptions & { name: string; redirectUri?: str
   const secret = told(clientSecret, secretOut)
   print(options, { clientId, ...secret.json }, [
     `${name} is registered.`,
-    ...facts({ 'Client id': clientId }),
-    ...secret.lines,
+    ...facts({ 'Client id': clientId, ...secret.facts }),
+    secret.line,
   ])
 }
 
@@ -73,12 +73,12 @@ async function rotate(clientId: string, options: SecretOptions): Promise<void> {
     (made) => made.clientSecret,
   )
   const secret = told(clientSecret, options.secretOut)
-  print(options, secret.json, ['The old secret is no longer valid.', ...secret.lines])
+  print(options, secret.json, ['The old secret is no longer valid.', ...facts(secret.facts), secret.line])
 }
 
 function told(clientSecret: string, file: string | undefined) {
-  if (file !== undefined) return { json: { secretFile: file }, lines: [`The secret is in ${file}.`] }
-  return { json: { clientSecret }, lines: [...facts({ Secret: clientSecret }), 'The secret is not shown again.'] }
+  if (file !== undefined) return { json: { secretFile: file }, facts: {}, line: `The secret is in ${file}.` }
+  return { json: { clientSecret }, facts: { Secret: clientSecret }, line: 'The secret is not shown again.' }
 }
 
 async function list(options: AdminOptions): Promise<void> {

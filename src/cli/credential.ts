@@ -14,8 +14,8 @@ Examples:
   paraph credential import 0198… --chain chain.pem
   paraph credential list --signer signer@example.test
 
-A demo certifies a new key at once. Elsewhere a new credential is pending: take its request to your certificate
-authority, and bring back what it issued with paraph credential import.`
+A demo certifies a new key at once. Elsewhere a new credential is pending: take its request to your
+certificate authority, and bring back what it issued with paraph credential import.`
 
 const ID = 'as the list shows it'
 
@@ -26,7 +26,7 @@ export function registerCredential(program: Command): void {
     .helpCommand(false)
     .summary('their keys and certificates')
     .description("Makes signers' keys in the device, and keeps their certificates.")
-    .addHelpText('after', HELP)
+    .addHelpText('afterAll', HELP)
 
   adminCommand(credential, 'create')
     .summary('make a key for a signer')
@@ -181,7 +181,13 @@ async function list(options: AdminOptions & { signer?: string }): Promise<void> 
     expires: day(notAfter),
   }))
   const headings = { credentialID: 'CREDENTIAL ID', signer: 'SIGNER', key: 'KEY', state: 'STATE', expires: 'EXPIRES' }
-  print(options, answer, rows.length === 0 ? ['There are no credentials.'] : table(rows, headings, ['signer']))
+  print(
+    options,
+    answer,
+    rows.length === 0
+      ? [options.signer === undefined ? 'There are no credentials yet.' : `${options.signer} has no credential yet.`]
+      : table(rows, headings, ['signer']),
+  )
 }
 
 async function show(credentialID: string, options: AdminOptions): Promise<void> {

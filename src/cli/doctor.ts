@@ -9,8 +9,8 @@ import { describeFailure } from './failure.js'
 import { type OutputOptions, wrapped } from './output.js'
 
 const HELP = `
-Changes nothing. Looks with the settings of the environment, so run it as the user and with the settings of the service;
-without any it looks at the demo in this folder.
+Changes nothing. Run it as the user and with the settings of the service; without any settings it
+looks at the demo in this folder.
 
   ok    as it should be
   warn  works, but somebody should look
@@ -56,7 +56,7 @@ async function* examine(): AsyncGenerator<Finding> {
       databaseUrl = url
     }),
   )
-  yield await examineWorkers(config)
+  if (!config.demo || instance !== undefined) yield await examineWorkers(config)
   yield* guarded('device', () => examineDevice(config, instance, databaseUrl))
 }
 

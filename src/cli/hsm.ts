@@ -1,3 +1,5 @@
+import { mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
 import type { Command } from 'commander'
 import { ANNOUNCE_KEY } from '../audit/announce.js'
 import { loadConfig } from '../config.js'
@@ -8,17 +10,17 @@ import { requireDevice, warningAbout } from './device-setting.js'
 import { facts, type OutputOptions, print, wrapped } from './output.js'
 
 const HELP = `
-Makes the device that PARAPH_HSM names ready for the service: the token where it is missing, its PIN, the key under which
-signers' keys are wrapped (KEK), the sealing key, and the key that vouches for the writers of the log. What is there
-already stays; run it again at any time, also to check. Then it attacks the KEK as a thief of PIN and database would.
+Makes in the device that PARAPH_HSM names what is missing: the token and its PIN, the key under which
+signers' keys are wrapped (KEK), the sealing key, and the key that vouches for the writers of the
+log. Then it attacks the KEK as a thief of PIN and database would. What is there already stays, so
+run it again at any time to check.
 
-  PARAPH_HSM="pkcs11:/path/to/module.so?token=paraph&pin-file=/path/to/pin"
-
-A PIN file that does not exist is made, with a PIN made up here. A demo does all this when it first starts, and a memory
-device needs none of it.
+A PIN file that does not exist is made, with a PIN made up here. A demo does all this when it first
+starts, and a memory device needs none of it.
 
 Example:
-  PARAPH_HSM="pkcs11:/usr/lib/softhsm/libsofthsm2.so?token=paraph&pin-file=keys/pin" paraph hsm init`
+  export PARAPH_HSM="pkcs11:/path/to/module.so?token=paraph&pin-file=/path/to/pin"
+  paraph hsm init`
 
 interface InitOptions extends OutputOptions {
   readonly soPinFile?: string
@@ -44,9 +46,10 @@ export function registerHsm(program: Command): void {
 async function init(options: InitOptions): Promise<void> {
   const uri = requireDevice(loadConfig(process.env))
   const { soPinFile } = options
+  const folder = makePinFolder(uri)
   const token = await initializeToken(uri, soPinFile === undefined ? {} : { soPinFile })
   const usable = token.kekTemplateEnforced || allowsLooseKek(uri)
-  const made = [...token.made, ...(usable ? await makeAnnounceKey(uri) : [])]
+  const made = [...folder, ...token.made, ...(usable ? await makeAnnounceKey(uri) : [])]
   const warning = warningAbout(uri)
   const result = { ...token, made, usable, ...(warning === undefined ? {} : { warning }) }
   print(options, result, [
@@ -76,6 +79,14 @@ function enforced({ kekTemplateEnforced, kekWeaknesses }: TokenSummary): string 
   return kekTemplateEnforced
     ? 'gives keys back unreadable only (an attack was tried, and failed)'
     : `LETS KEYS BE READ: ${kekWeaknesses.join(', ')}`
+}
+
+/** @returns what was made, in words */
+function makePinFolder(uri: string): string[] {
+  const location = parseHsmUri(uri)
+  if (location.kind !== 'pkcs11') return []
+  const folder = dirname(location.pinFile)
+  return mkdirSync(folder, { recursive: true, mode: 0o700 }) === undefined ? [] : [`folder ${folder}`]
 }
 
 function allowsLooseKek(uri: string): boolean {

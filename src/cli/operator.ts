@@ -24,7 +24,7 @@ export function registerOperator(program: Command): void {
     .helpCommand(false)
     .summary('the people who run the service')
     .description('Names the people who may give commands to the service, and what they may do.')
-    .addHelpText('after', HELP)
+    .addHelpText('afterAll', HELP)
 
   adminCommand(operator, 'create')
     .summary('let somebody give commands')

@@ -6,7 +6,7 @@ import { facts, print, table } from './output.js'
 const HELP = `
 Examples:
   paraph signer create --login signer@example.test --name "Demo Signer" --json
-  paraph signer create --login anna@example.test --name "Anna Nowak" --phone +48123456789 --password-file F
+  paraph signer create --login anna@example.test --name "Anna Nowak" --password-file F
   paraph signer suspend anna@example.test
 
 A signer is named by login or by id. Next: paraph authenticator enrol, paraph credential create.`
@@ -20,7 +20,7 @@ export function registerSigner(program: Command): void {
     .helpCommand(false)
     .summary('the people whose keys these are')
     .description('Enrols signers, and suspends, unlocks and lists them.')
-    .addHelpText('after', HELP)
+    .addHelpText('afterAll', HELP)
 
   adminCommand(signer, 'create')
     .summary('enrol a signer')

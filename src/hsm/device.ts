@@ -1,5 +1,5 @@
 import { Connection, type Pkcs11Location } from './connection.js'
-import { isLost } from './pkcs11.js'
+import { CK, isLost, returnValue } from './pkcs11.js'
 
 /** One token as the service sees it over its life: connections come and go, the device stays. */
 export class Device {
@@ -14,7 +14,7 @@ export class Device {
   connect(): Connection {
     if (this.#connection?.usable) return this.#connection
     this.drop(this.#connection)
-    this.#connection = Connection.open(this.#location)
+    this.#connection = openPatiently(this.#location)
     return this.#connection
   }
 
@@ -45,3 +45,24 @@ export class Device {
     this.#location.module.release()
   }
 }
+
+/**
+ * SoftHSM answers CKR_GENERAL_ERROR to whoever looks at a token while another process writes its file, as each login does. It
+ * passes within milliseconds, and nothing was counted against the PIN. (At the start processes take turns, see open-hsm.ts;
+ * here it is the one that connects again while another starts.)
+ */
+const COLLISIONS_AT_MOST = 20
+const COLLISION_PAUSE_MS = 10
+
+function openPatiently(location: Pkcs11Location): Connection {
+  for (let collisions = 0; ; collisions++) {
+    try {
+      return Connection.open(location)
+    } catch (error) {
+      if (returnValue(error) !== CK.CKR_GENERAL_ERROR || collisions === COLLISIONS_AT_MOST) throw error
+      Atomics.wait(pause, 0, 0, COLLISION_PAUSE_MS)
+    }
+  }
+}
+
+const pause = new Int32Array(new SharedArrayBuffer(4))

@@ -16,9 +16,17 @@ let flock: Flock | undefined
  * @throws Error after half a minute of waiting
  */
 export async function withFileLock<Result>(path: string, work: () => Result | Promise<Result>): Promise<Result> {
-  flock ??= koffi.load(null).func('int flock(int file, int operation)') as unknown as Flock
-  const file = openSync(path, constants.O_RDONLY | constants.O_CREAT, 0o600)
+  return await holding(openSync(path, constants.O_RDONLY | constants.O_CREAT, 0o600), path, work)
+}
+
+/** The same under a folder that is there; nothing is made in it. */
+export async function withFolderLock<Result>(path: string, work: () => Result | Promise<Result>): Promise<Result> {
+  return await holding(openSync(path, constants.O_RDONLY | constants.O_DIRECTORY), path, work)
+}
+
+async function holding<Result>(file: number, path: string, work: () => Result | Promise<Result>): Promise<Result> {
   try {
+    flock ??= koffi.load(null).func('int flock(int file, int operation)') as unknown as Flock
     const end = performance.now() + PATIENCE
     while (flock(file, LOCK_EXCLUSIVE_NOW) !== 0) {
       if (performance.now() > end) throw new Error(`${path} stays locked by another process`)

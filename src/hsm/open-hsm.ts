@@ -1,4 +1,5 @@
-import { isAbsolute } from 'node:path'
+import { dirname, isAbsolute, resolve } from 'node:path'
+import { withFolderLock } from './file-lock.js'
 import type { Hsm } from './hsm.js'
 import { openMemoryHsm } from './memory-hsm.js'
 import { Pin } from './pin.js'
@@ -60,6 +61,10 @@ export async function openHsm(uri: string, options: { cachedKeys?: number } = {}
   const { cachedKeys = 4096 } = options
   if (location.kind === 'memory') return await openMemoryHsm(location.folder, cachedKeys)
   const { token, pinFile, allowLooseKek } = location
-  const module = openModule(location.module)
-  return await Pkcs11Hsm.open({ module, token, pin: new Pin(pinFile), cachedKeys, allowLooseKek }, pinFile)
+  // SoftHSM skips, or calls broken, a token whose file another process is writing, as each login does: processes that
+  // start together take turns, for all tokens whose PINs lie in one folder.
+  return await withFolderLock(dirname(resolve(pinFile)), () => {
+    const module = openModule(location.module)
+    return Pkcs11Hsm.open({ module, token, pin: new Pin(pinFile), cachedKeys, allowLooseKek }, pinFile)
+  })
 }

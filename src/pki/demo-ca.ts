@@ -24,11 +24,11 @@ import { attributeOf, COMMON_NAME, type Subject, toName } from './name.js'
 import { signStructure } from './signed-structure.js'
 
 /** The organization in every name of the demo. */
-export const DEMO_ORGANIZATION = 'Paraph demo'
+const DEMO_ORGANIZATION = 'Paraph demo'
 /** Policy of every signer's certificate of the demo; the arc 2.999 is set aside for examples (ITU-T X.660). */
 export const TEST_POLICY = '2.999.1'
 /** Where the root's revocation list is served, below the public URL. */
-export const CRL_PATH = '/demo-ca/root.crl'
+const CRL_PATH = '/demo-ca/root.crl'
 
 const NOTICE = 'TEST ONLY: issued by a Paraph demo to whoever asked for it. It proves nothing about anybody.'
 const LIFETIME = 90 * 24 * 3600 * 1000

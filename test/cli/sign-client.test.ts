@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:net'
 import { describe, test } from 'node:test'
-import { CscClient, CscError } from '../../src/cli/client/csc-client.js'
+import { CscClient } from '../../src/cli/client/csc-client.js'
+import { CscError } from '../../src/cli/client/csc-error.js'
 import { digestOf } from '../../src/pki/algorithm.js'
 import { LOGIN, PASSWORD, refused, startService } from './sign-server.js'
 

@@ -75,6 +75,18 @@ test('a connection that breaks is `unavailable`, and is not used again', async (
   assert.deepEqual(await kept(), [])
 })
 
+test('a connection that falls silent is `unavailable`, and is not used again', async () => {
+  let pid: number | undefined
+  const thrown = withTransaction(pool, async (tx) => {
+    pid = await pidOf(tx)
+    process.kill(pid as number, 'SIGSTOP')
+    await keep(tx, 1)
+  })
+  await assert.rejects(thrown, (error: ServiceError) => error.code === 'unavailable')
+  assert.notEqual(await pidOf(pool), pid)
+  process.kill(pid as number, 'SIGCONT')
+})
+
 test('a failed statement that was overlooked does not pass for a commit', async () => {
   const thrown = withTransaction(pool, async (tx) => {
     await keep(tx, 1)

@@ -17,7 +17,7 @@ export class FakeSam {
   /** Chunks of bytes as they arrived. */
   chunks = 0
   readonly #folder = mkdtempSync(join(tmpdir(), 'fake-sam-'))
-  readonly #replies: Replies
+  #replies: Replies
   readonly #sockets = new Set<Socket>()
   #server: Server | undefined
 
@@ -28,6 +28,11 @@ export class FakeSam {
 
   on<V extends FrontVerb>(verb: V, reply: Replies[V]): void {
     this.#replies[verb] = reply as Replies[V]
+  }
+
+  /** Everything works again. */
+  heal(): void {
+    this.#replies = { ...HEALTHY }
   }
 
   /** Bodies of the requests of one kind so far. */

@@ -9,7 +9,7 @@ import { ServiceError } from '../../src/errors.js'
 import { buildApp, type FrontConfig, type FrontServices } from '../../src/front/app.js'
 import { openDatabase } from '../../src/front/database.js'
 import { frontReads } from '../../src/front/reads.js'
-import { createSamClient } from '../../src/front/sam-client.js'
+import { createSamClient, type SamClient } from '../../src/front/sam-client.js'
 import { type CredentialId, newId, type SessionId, type SignerId } from '../../src/ids.js'
 import { checkAnswers } from '../helpers/check-answers.js'
 import { type TempDatabase, tempDatabase } from '../helpers/temp-database.js'
@@ -48,6 +48,7 @@ export class Entries {
 export interface TestFront {
   readonly app: FastifyInstance
   readonly sam: FakeSam
+  readonly client: SamClient
   readonly entries: Entries
   readonly logs: LogLines
   readonly database: TempDatabase
@@ -94,6 +95,7 @@ export async function testFront(options: Partial<FrontServices> & { config?: Fro
   return {
     app,
     sam,
+    client,
     entries,
     logs,
     database,
@@ -111,7 +113,7 @@ export async function testFront(options: Partial<FrontServices> & { config?: Fro
 }
 
 /** The client connects on its own; its first answer tells that it has. */
-export async function connected(client: FrontServices['sam']): Promise<void> {
+export async function connected(client: SamClient): Promise<void> {
   for (;;) {
     try {
       await client.call('health', {})

@@ -1,7 +1,7 @@
 /** Every answer of a test against the contract: nothing leaves that openapi.yaml does not describe. */
 import type { ValidateFunction } from 'ajv'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { readOpenApi, type ResponseObject, resolve } from '../../src/front/openapi.js'
+import { type ResponseObject, readOpenApi, resolve } from '../../src/front/openapi.js'
 import { ajvOf, schemaAt } from '../../src/front/validate.js'
 
 const { document } = readOpenApi()
@@ -32,20 +32,25 @@ function problemOf(request: FastifyRequest, reply: FastifyReply, payload: unknow
   if (status === 401 && !reply.hasHeader('www-authenticate')) return '401 without WWW-Authenticate'
   if (status === 405 && !reply.hasHeader('allow')) return '405 without Allow'
   if (status === 503 && !/^[1-9]\d*$/.test(String(reply.getHeader('retry-after')))) return '503 without Retry-After'
-  if (request.method === 'OPTIONS' && status === 204) return reply.hasHeader('allow') ? undefined : 'OPTIONS without Allow'
+  if (request.method === 'OPTIONS' && status === 204)
+    return reply.hasHeader('allow') ? undefined : 'OPTIONS without Allow'
   const described = describedAt(request, status)
   if (described === undefined) return `status ${status} is not described`
   const { pointer, response } = described
   const [mediaType] = Object.keys(response.content ?? {})
   const type = String(reply.getHeader('content-type') ?? '').split(';')[0]
-  if (mediaType === undefined) return payload === undefined || payload === null || payload === '' ? undefined : 'has a body'
+  if (mediaType === undefined)
+    return payload === undefined || payload === null || payload === '' ? undefined : 'has a body'
   if (type !== mediaType) return `content type ${type}, described ${mediaType}`
   if (mediaType !== 'application/json' || request.method === 'HEAD') return undefined
   const validate = validatorAt(`${pointer}/content/application~1json/schema`)
   return validate(JSON.parse(String(payload))) ? undefined : `${ajv.errorsText(validate.errors)} in ${String(payload)}`
 }
 
-function describedAt(request: FastifyRequest, status: number): { pointer: string; response: ResponseObject } | undefined {
+function describedAt(
+  request: FastifyRequest,
+  status: number,
+): { pointer: string; response: ResponseObject } | undefined {
   const edge = EDGE[status]
   if (request.is404) return edge === undefined ? undefined : located(`#/x-edge/${edge}`, document['x-edge'][edge])
   const path = request.routeOptions.url ?? ''

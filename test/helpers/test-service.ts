@@ -77,6 +77,7 @@ export class TestService {
   readonly #instance = randomUUID()
   #token: TempToken | undefined
   #steps = 0
+  #onClock: ((offset: number) => void) | undefined
 
   private constructor() {
     this.folder = mkdtempSync(join(tmpdir(), 'paraph-test-'))
@@ -99,7 +100,13 @@ export class TestService {
     }
   }
 
-  async #start({ workers = 1, fronts = 1, device, network = async (url) => url, keys = ['rsa-2048', 'p-256'] }: TestServiceOptions): Promise<void> {
+  async #start({
+    workers = 1,
+    fronts = 1,
+    device,
+    network = async (url) => url,
+    keys = ['rsa-2048', 'p-256'],
+  }: TestServiceOptions): Promise<void> {
     const token = await tempToken()
     this.#closers.push(
       () => token.remove(),
@@ -107,7 +114,11 @@ export class TestService {
     )
     const database = await tempDatabase()
     this.#closers.push(() => database.drop())
-    Object.assign(this, { ownerUrl: database.ownerUrl, frontUrl: await network(database.frontUrl), samUrl: await network(database.samUrl) })
+    Object.assign(this, {
+      ownerUrl: database.ownerUrl,
+      frontUrl: await network(database.frontUrl),
+      samUrl: await network(database.samUrl),
+    })
     this.#token = token
     await initDemo({
       ownerUrl: this.ownerUrl,
@@ -129,6 +140,12 @@ export class TestService {
   async populate(keys: readonly KeySpec[]): Promise<void> {
     this.signer = await this.newSigner('signer@example.test', 'Test Signer')
     for (const key of keys) this.credentials[key] = await this.newCredential(this.signer, key)
+  }
+
+  /** The device of signers' keys. */
+  get hsmUri(): string {
+    if (this.#token === undefined) throw new Error('not started')
+    return this.#token.uri
   }
 
   newWorkerSettings(index: number): WorkerSettings {
@@ -229,9 +246,16 @@ export class TestService {
     return code
   }
 
+  /** What else moves with the clocks, such as that of other processes. */
+  onClock(move: (offset: number) => void): void {
+    this.#onClock = move
+    move(this.clock.offset)
+  }
+
   /** Moves every clock of the service: the processes' and the database's. */
   async moveClock(ms: number): Promise<void> {
     this.clock.offset += ms
+    this.#onClock?.(this.clock.offset)
     await setClock(this.ownerUrl, this.clock.offset)
   }
 

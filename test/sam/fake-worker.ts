@@ -11,8 +11,11 @@ export interface FakeSettings {
 
 const { settings, ready, refused } = await supervised<FakeSettings>()
 appendFileSync(settings.starts, `${process.pid} ${Object.keys(process.env).sort().join(',')}\n`)
+/** Not for ever: if the test is killed, nobody is left to end it. */
 const hang = () => {
-  for (;;);
+  const end = performance.now() + 30_000
+  while (performance.now() < end);
+  process.exit(1)
 }
 
 // Keeps the process alive, as a listening worker would.

@@ -124,10 +124,10 @@ test('a worker that never comes to serve is started with growing delay, and give
 })
 
 test('a worker that refuses is not started again, and its reason is told', async (t) => {
-  const { supervisor, starts } = await world(t, 'refuse')
+  const { supervisor, starts, said } = await world(t, 'refuse')
   await assert.rejects(supervisor.ready, { message: 'the PIN is wrong' })
   await until(() => supervisor.pids()[0] === undefined, 'its end')
-  await supervisor.stop()
+  assert.deepEqual(said, ['refuses to serve; not started again'])
   assert.equal(starts().length, 1)
 })
 

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
-import { ensureRunning, freePort } from '../../src/db/cluster.js'
-import { type Supervisor, startSupervisor } from '../../src/sam/supervisor.js'
+import { ensureRunning } from '../../src/db/cluster.js'
+import { postmasterOf, type RealProcesses, startProcesses } from '../helpers/real-processes.js'
 import { startTestServer, TEST_SETTINGS } from '../helpers/temp-database.js'
 import { TestService } from '../helpers/test-service.js'
 
@@ -24,8 +23,7 @@ const PATIENCE_MS = 20_000
 
 let server: Awaited<ReturnType<typeof startTestServer>>
 let service: TestService
-let worker: Supervisor
-let front: Supervisor
+let processes: RealProcesses
 let failpoint: string
 let bearer: string
 let sad: string
@@ -38,38 +36,7 @@ before(async () => {
   process.env['PARAPH_TEST_PG'] = server.url
   service = await TestService.start({ workers: 0, fronts: 0 })
   failpoint = join(service.folder, `failpoint-${randomUUID()}`)
-  const built = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
-  const settings = service.newWorkerSettings(0)
-  const loud = { warn: () => {}, info: () => {}, error: () => {} }
-  worker = startSupervisor({
-    name: 'sam worker',
-    count: 1,
-    logger: loud,
-    spawn: () => ({
-      entry: built('src/sam/main.js'),
-      settings,
-      env: {
-        PATH: process.env['PATH'],
-        SOFTHSM2_CONF: process.env['SOFTHSM2_CONF'],
-        PARAPH_TEST_FAILPOINT: failpoint,
-        NODE_OPTIONS: `--import=${built('test/helpers/failpoint.js')}`,
-      },
-    }),
-  })
-  await worker.ready
-  const port = await freePort()
-  front = startSupervisor({
-    name: 'front',
-    count: 1,
-    logger: loud,
-    spawn: () => ({
-      entry: built('src/front/child.js'),
-      settings: { ...service.newFrontSettings(0), port },
-      env: { PATH: process.env['PATH'] },
-    }),
-  })
-  await front.ready
-  service.urls.push(`http://127.0.0.1:${port}`)
+  processes = await startProcesses(service, { preload: ['failpoint'], env: { PARAPH_TEST_FAILPOINT: failpoint } })
   await service.populate(['rsa-2048'])
 
   bearer = await service.login()
@@ -78,8 +45,7 @@ before(async () => {
 })
 
 after(async () => {
-  await front?.stop()
-  await worker?.stop()
+  await processes?.stop()
   await service?.close()
   await server?.stop()
   delete process.env['PARAPH_TEST_PG']
@@ -100,7 +66,7 @@ async function until(what: string, holds: () => Promise<boolean>): Promise<void>
 }
 
 function postmaster(): number[] {
-  const pid = Number(readFileSync(join(server.cluster.data, 'postmaster.pid'), 'utf8').split('\n')[0])
+  const pid = postmasterOf(server.cluster.data)
   const children = execFileSync('ps', ['-o', 'pid=', '--ppid', String(pid)], { encoding: 'utf8' })
   return [pid, ...children.trim().split(/\s+/).map(Number)]
 }
@@ -110,7 +76,7 @@ for (const victim of VICTIMS) {
     test(`kill -9 of the ${victim} at ${step}`, async () => {
       const wanted = hashes.slice(next, next + 2)
       next += 2
-      const pids = victim === 'worker' ? undefined : victim === 'front' ? [front.pids()[0] as number] : postmaster()
+      const pids = victim === 'worker' ? undefined : victim === 'front' ? processes.frontPids() : postmaster()
       writeFileSync(failpoint, JSON.stringify({ step, pids }))
       const answer = sign(wanted)
       if (victim === 'database') {
@@ -144,8 +110,7 @@ for (const victim of VICTIMS) {
 }
 
 test('afterwards every intention without an outcome is closed as abandoned', async () => {
-  await front.stop()
-  await worker.stop()
+  await processes.stop()
   await service.moveClock(60_000)
   const settler = await service.startWorker(service.newWorkerSettings(1))
   await settler.close()

@@ -3,43 +3,10 @@ import { isIPv4 } from 'node:net'
 import type { Digest } from '../../digest.js'
 import type { Mechanism } from '../../hsm/hsm.js'
 import { DIGEST_OID, RSA_OID, signatureOid } from '../../pki/algorithm.js'
+import { CscError, noAnswer, type Repeat } from './csc-error.js'
 
 /** Largest answer that is read, in bytes. */
 const MAX_ANSWER = 8 * 1024 * 1024
-
-/** Why a call failed. */
-export class CscError extends Error {
-  override readonly name = 'CscError'
-  /** HTTP status; absent when no answer came. */
-  readonly status: number | undefined
-  /** The `error` word of the answer. */
-  readonly code: string | undefined
-  /** Names the request in the service's log. */
-  readonly requestId: string | undefined
-  /** Whether the same call may be made again as it is: nothing was spent, and the reason may pass. */
-  readonly retryable: boolean
-  /** Seconds to wait before, where the service says so. */
-  readonly retryAfter: number | undefined
-
-  constructor(
-    message: string,
-    facts: {
-      readonly retryable: boolean
-      readonly status?: number
-      readonly code?: string | undefined
-      readonly requestId?: string | undefined
-      readonly retryAfter?: number | undefined
-      readonly cause?: unknown
-    },
-  ) {
-    super(message, facts.cause === undefined ? {} : { cause: facts.cause })
-    this.status = facts.status
-    this.code = facts.code
-    this.requestId = facts.requestId
-    this.retryable = facts.retryable
-    this.retryAfter = facts.retryAfter
-  }
-}
 
 /** A login. */
 export interface CscSession {
@@ -139,7 +106,7 @@ export class CscClient {
    * The signer's agreement to sign exactly these digests, all of one algorithm.
    * @param factors what the signer presents, by factor id
    * @returns the SAD
-   * @throws CscError never retryable once the code may have been used
+   * @throws CscError; not retryable when no answer came and the code may have been used
    */
   async authorize(
     session: CscSession,
@@ -161,7 +128,7 @@ export class CscClient {
 
   /**
    * Signatures in the order of the digests: RSA of the modulus' length, ECDSA in DER.
-   * @throws CscError never retryable once the authorization may have been used
+   * @throws CscError; not retryable when no answer came and the authorization may have been used
    */
   async signHash(
     session: CscSession,
@@ -184,8 +151,7 @@ export class CscClient {
     return signatures.map((signature) => new Uint8Array(Buffer.from(signature, 'base64')))
   }
 
-  /** @param repeat `once` for calls that spend something, so that nobody repeats them after an unknown outcome */
-  async #call(method: string, authorization: string, body: object, repeat: 'once' | 'repeatable'): Promise<Answer> {
+  async #call(method: string, authorization: string, body: object, repeat: Repeat): Promise<Answer> {
     let response: Response
     let text: string
     try {
@@ -307,21 +273,6 @@ function isBase64(value: unknown): value is string {
 
 function unexpected(method: string, { requestId }: Answer): CscError {
   return new CscError(`the service's answer to ${method} is not as CSC API v2 has it`, { requestId, retryable: false })
-}
-
-/** Refused connections sent nothing; anything else may have reached the service. */
-function noAnswer(origin: string, repeat: 'once' | 'repeatable', cause: unknown): CscError {
-  const reason = ((cause as Error).cause ?? cause) as NodeJS.ErrnoException
-  const nothingSent = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'].includes(
-    reason.code ?? '',
-  )
-  const what = (cause as Error).name === 'TimeoutError' ? 'did not answer in time' : 'cannot be reached'
-  const detail = reason.code === undefined ? '' : ` (${reason.code})`
-  const unknown = nothingSent || repeat === 'repeatable' ? '' : '; whether the code was used is unknown'
-  return new CscError(`${origin} ${what}${detail}${unknown}`, {
-    retryable: nothingSent || repeat === 'repeatable',
-    cause,
-  })
 }
 
 function isLoopback(hostname: string): boolean {

@@ -3,7 +3,7 @@ import { generateSync } from 'otplib'
 import { readSecretFile } from '../../secret-file.js'
 
 /** What the demo start leaves in the keys folder, so that a demo signs without typing. */
-export const DEMO_PROFILE = 'demo-signer.json'
+const DEMO_PROFILE = 'demo-signer.json'
 
 /** The demo signer's login and authenticator. */
 export interface DemoProfile {

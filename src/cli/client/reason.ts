@@ -1,5 +1,5 @@
 import { describeFailure } from '../failure.js'
-import { CscError } from './csc-client.js'
+import { CscError } from './csc-error.js'
 
 /** Why something failed, in words for the person at the keyboard. */
 export function reasonOf(error: unknown): string {

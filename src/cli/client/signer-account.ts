@@ -1,5 +1,5 @@
 import { readSecretFile } from '../../secret-file.js'
-import { CscError } from './csc-client.js'
+import { CscError } from './csc-error.js'
 import { codeOfStep, type DemoProfile, stepAt } from './demo-profile.js'
 import type { Terminal } from './terminal.js'
 

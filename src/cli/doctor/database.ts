@@ -29,7 +29,7 @@ export async function* examineDatabases(
 ): AsyncGenerator<Finding> {
   if (config.demo) {
     const url = demoUrl(config.data)
-    if (url === undefined) yield warn('database', 'The demo has not been started here yet.', START)
+    if (url === undefined) yield ok('database', 'None yet: a demo begins here with `paraph serve`.')
     else if (await isReachable(url)) yield* examine([{ name: 'the demo', url }], config, instance, found)
     else yield warn('database', "The demo does not run, so that its database can't be looked at.", START)
     return
@@ -204,9 +204,13 @@ async function examineCertificates(client: Client): Promise<Finding> {
   const [first] = rows
   if (first === undefined) return ok('certificates', `No signer's certificate expires within ${EXPIRY_DAYS} days.`)
   const expired = rows.filter((certificate) => certificate.expired).length
+  const counted = [
+    ...(expired === 0 ? [] : [`expired: ${expired}`]),
+    ...(expired === rows.length ? [] : [`expiring within ${EXPIRY_DAYS} days: ${rows.length - expired}`]),
+  ]
   return warn(
     'certificates',
-    `${rows.length} of the signers' certificates have expired (${expired}) or expire within ${EXPIRY_DAYS} days, the first one, of credential ${first.id}, on ${first.not_after.toISOString().slice(0, 10)}.`,
+    `Signers' certificates ${counted.join(', ')}; the first is that of credential ${first.id}, on ${first.not_after.toISOString().slice(0, 10)}.`,
     '`paraph credential list` tells which; `paraph credential renew` begins a newer one on the same key.',
   )
 }
