@@ -41,7 +41,7 @@ fi
 for target in service softhsm; do
   echo "== target $target"
   # --format docker: the other one has no HEALTHCHECK.
-  "${buildah[@]}" bud --pull-never --layers --format docker --signature-policy "$folder/policy.json" \
+  "${buildah[@]}" bud --pull-never --format docker --signature-policy "$folder/policy.json" \
     --target "$target" --tag "paraph:$target" .
 done
 

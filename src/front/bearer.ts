@@ -14,9 +14,9 @@ const BEARER = /^bearer +([A-Za-z0-9._~+/-]+=*)$/i
 export interface BearerCheck {
   /**
    * The caller behind an `Authorization: Bearer` header.
-   * @throws ServiceError `token_malformed`, `token_unknown`, `token_expired`, `scope_missing`, `unavailable`
+   * @throws ServiceError `token_malformed`, `token_unknown`, `token_expired`, `unavailable`, `overloaded`
    */
-  require(header: string | undefined, scope: string): Promise<Caller>
+  identify(header: string | undefined): Promise<Caller>
   /** The token in such a header, if it is one. */
   tokenOf(header: string): string | undefined
   /** Believes no remembered answer about this session any more. */
@@ -72,12 +72,10 @@ export function bearerCheck(services: {
   }
 
   return {
-    async require(header, scope) {
+    async identify(header) {
       const token = header === undefined ? undefined : tokenOf(header)
       if (token === undefined) throw new ServiceError('token_malformed')
-      const caller = await callerOf(token)
-      if (!caller.scope.split(' ').includes(scope)) throw new ServiceError('scope_missing')
-      return caller
+      return await callerOf(token)
     },
     tokenOf,
     forget,

@@ -164,7 +164,8 @@ function bind(
       ? {}
       : {
           onRequest: async (request: FastifyRequest) => {
-            request.caller = await bearer.require(request.headers.authorization, scope)
+            request.caller = await bearer.identify(request.headers.authorization)
+            if (!request.caller.scope.split(' ').includes(scope)) throw new ServiceError('scope_missing')
           },
         }),
     handler: async (request, reply) => {

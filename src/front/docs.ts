@@ -63,8 +63,9 @@ ${request === undefined ? '' : `<h4>Request</h4>${members(document, request)}`}
 }
 
 function access(document: Document, operation: OperationObject): string {
-  const ways = (operation.security ?? document.security).flatMap((one) => Object.entries(one))
-  return ways.map(([scheme, scopes]) => [scheme, ...scopes].map(escapeHtml).join(' · ')).join(' or ') || 'open'
+  const ways = (operation.security ?? document.security).map((one) => Object.entries(one)[0])
+  const words = ways.map((way) => (way === undefined ? 'none' : [way[0], ...way[1]].map(escapeHtml).join(' · ')))
+  return words.join(' or ') || 'open'
 }
 
 function answers(document: Document, operation: OperationObject): string {

@@ -10,7 +10,8 @@ export interface Outcome {
   readonly json: any
 }
 
-const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
+/** The compiled command line. */
+export const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
 
 /** Runs the compiled command line to its end, with no other settings than those given and nothing on its input. */
 export function paraph(env: Readonly<Record<string, string>>, args: readonly string[]): Promise<Outcome> {

@@ -29,9 +29,21 @@ interface Start {
   told(): { pid: number; settings: Record<string, unknown>; env: string[]; stopped?: string }[]
 }
 
+/** Processes by the folder they run in. */
+const children = new Map<string, ChildProcess[]>()
+
+/** A folder that is removed after what runs in it has stopped. */
 async function newFolder(t: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'paraph-serve-'))
-  t.after(() => rm(folder, { recursive: true, force: true }))
+  t.after(async () => {
+    for (const child of children.get(folder) ?? []) {
+      if (child.exitCode !== null || child.signalCode !== null) continue
+      const gone = once(child, 'exit')
+      child.kill('SIGTERM')
+      await gone
+    }
+    await rm(folder, { recursive: true, force: true })
+  })
   return folder
 }
 
@@ -47,22 +59,12 @@ function environment(folder: string, settings: Record<string, string>): Record<s
   }
 }
 
-async function start(
-  t: TestContext,
-  folder: string,
-  settings: Record<string, string> = {},
-  command = 'serve',
-): Promise<Start> {
+async function start(folder: string, settings: Record<string, string> = {}, command = 'serve'): Promise<Start> {
   const child = spawn(process.execPath, [PROGRAM, command, '--json'], {
     env: environment(folder, settings),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  t.after(async () => {
-    if (child.exitCode !== null || child.signalCode !== null) return
-    const gone = once(child, 'exit')
-    child.kill('SIGTERM')
-    await gone
-  })
+  children.set(folder, [...(children.get(folder) ?? []), child])
   let errors = ''
   child.stderr.on('data', (data) => {
     errors += data
@@ -108,7 +110,7 @@ async function until(holds: () => boolean, what: string): Promise<void> {
 
 test('a demo starts with nothing set, stops in order, and finds its own again', async (t) => {
   const folder = await newFolder(t)
-  const first = await start(t, folder)
+  const first = await start(folder)
   const [worker, front] = first.told()
   assert.match(String(first.line.url), /^http:\/\/127\.0\.0\.1:[1-9]\d+$/)
   assert.equal(first.line.login, 'demo')
@@ -146,13 +148,13 @@ test('a demo starts with nothing set, stops in order, and finds its own again', 
   )
   assert.equal(existsSync(join(folder, 'var/postgres/data/postmaster.pid')), false)
 
-  const second = await start(t, folder)
+  const second = await start(folder)
   assert.deepEqual(second.line.commands, [instance])
   assert.equal(await stop(second), 0)
 })
 
 test('a front that dies is started again', async (t) => {
-  const running = await start(t, await newFolder(t))
+  const running = await start(await newFolder(t))
   const before = running.told()
   process.kill(before[1]?.pid as number, 'SIGKILL')
   await until(() => running.told().length === 3, 'a second front')
@@ -194,7 +196,7 @@ test('production runs workers and front, together and apart', async (t) => {
   const settings = { DATABASE_URL: other.frontUrl, PARAPH_SAM_DATABASE_URL: other.samUrl, PARAPH_HSM: HSM }
 
   await t.test('together', async (t) => {
-    const running = await start(t, await newFolder(t), settings)
+    const running = await start(await newFolder(t), settings)
     const [worker, front] = running.told()
     assert.equal(running.line.demo, false)
     assert.equal(worker?.settings.instance, INSTANCE)
@@ -207,13 +209,13 @@ test('production runs workers and front, together and apart', async (t) => {
     const folder = await newFolder(t)
     const sockets = join(folder, 'sockets')
     const { DATABASE_URL, ...sam } = settings
-    const workers = await start(t, folder, { ...sam, PARAPH_SAM: sockets, PARAPH_WORKERS: '2' }, 'sam')
+    const workers = await start(folder, { ...sam, PARAPH_SAM: sockets, PARAPH_WORKERS: '2' }, 'sam')
     assert.deepEqual(workers.line, { sockets: [join(sockets, 'sam-0.sock'), join(sockets, 'sam-1.sock')] })
     assert.equal(statSync(sockets).mode & 0o777, 0o750)
     assert.equal(workers.told()[0]?.settings.socketMode, 0o660)
 
     await writeFile(join(sockets, 'sam-0.sock'), '')
-    const front = await start(t, await newFolder(t), { DATABASE_URL, PARAPH_SAM: sockets })
+    const front = await start(await newFolder(t), { DATABASE_URL, PARAPH_SAM: sockets })
     assert.deepEqual(front.told()[0]?.settings.samSockets, [join(sockets, 'sam-0.sock')])
     assert.equal(await stop(front), 0)
     assert.equal(await stop(workers), 0)

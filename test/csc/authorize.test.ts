@@ -111,9 +111,19 @@ test('v2 takes the name of v1 for the hashes, v1 not that of v2', async () => {
 
 test('hashes of either alphabet, padded or not, arrive as one form', async () => {
   const bytes = Buffer.alloc(32, 0xfb)
-  const forms = [bytes.toString('base64'), bytes.toString('base64url'), `${bytes.toString('base64url')}=`, bytes.toString('base64').replaceAll('+', ' ')]
+  const forms = [
+    bytes.toString('base64'),
+    bytes.toString('base64url'),
+    `${bytes.toString('base64url')}=`,
+    bytes.toString('base64').replaceAll('+', ' '),
+  ]
   for (const api of APIS) {
-    const { status } = await front.post(path(api), { ...BASE[api], credentialID: id, numSignatures: 4, ...named(api, forms) })
+    const { status } = await front.post(path(api), {
+      ...BASE[api],
+      credentialID: id,
+      numSignatures: 4,
+      ...named(api, forms),
+    })
     assert.equal(status, 200)
     assert.deepEqual(lastAsked()?.digests, Array(4).fill(bytes.toString('base64')))
   }
@@ -129,7 +139,10 @@ const shared = (api: Api): Refusal[] => {
     [changed(body, { numSignatures: '1' }), 'Missing (or invalid type) integer parameter numSignatures'],
     [changed(body, { numSignatures: 1.5 }), 'Missing (or invalid type) integer parameter numSignatures'],
     [changed(body, { numSignatures: null }), 'Missing (or invalid type) integer parameter numSignatures'],
-    [`{"credentialID":"x","numSignatures":1e999,"OTP":"1"}`, 'Missing (or invalid type) integer parameter numSignatures'],
+    [
+      `{"credentialID":"x","numSignatures":1e999,"OTP":"1"}`,
+      'Missing (or invalid type) integer parameter numSignatures',
+    ],
     [changed(body, { numSignatures: 0 }), 'Invalid value for parameter numSignatures'],
     [changed(body, { numSignatures: -1 }), 'Invalid value for parameter numSignatures'],
     [changed(body, { numSignatures: 1000001 }), 'Numbers of signatures is too high'],
@@ -179,11 +192,22 @@ refuses(() => front, path('v2'), [
   [changed(V2, { authData: [{ id: 'OTP', value: 12345678 }] }), 'Missing (or invalid type) array parameter authData'],
   [changed(V2, { authData: Array(11).fill({ id: 'OTP', value: '1' }) }), 'Invalid parameter authData'],
   rejected(changed(V2, { authData: [{ id: 'SMS', value: '1' }] })),
-  rejected(changed(V2, { authData: [{ id: 'OTP', value: '1' }, { id: 'OTP', value: '2' }] })),
+  rejected(
+    changed(V2, {
+      authData: [
+        { id: 'OTP', value: '1' },
+        { id: 'OTP', value: '2' },
+      ],
+    }),
+  ),
 ])
 
 const FROM_WORKER: [ErrorCode, [string, string], [string, string]][] = [
-  ['credential_unknown', ['invalid_request', 'Invalid parameter credentialID'], ['invalid_request', 'Invalid parameter credentialID']],
+  [
+    'credential_unknown',
+    ['invalid_request', 'Invalid parameter credentialID'],
+    ['invalid_request', 'Invalid parameter credentialID'],
+  ],
   [
     'credential_disabled',
     ['invalid_request', 'The credential identified by credentialID is disabled'],
@@ -199,8 +223,16 @@ const FROM_WORKER: [ErrorCode, [string, string], [string, string]][] = [
     ['invalid_request', 'Missing (or invalid type) array parameter hash'],
     ['invalid_request', 'Missing (or invalid type) array parameter hashes'],
   ],
-  ['code_rejected', ['invalid_otp', 'The OTP is invalid'], ['invalid_authentication_data', 'The authentication data is invalid']],
-  ['pin_rejected', ['invalid_pin', 'The PIN is invalid'], ['invalid_authentication_data', 'The authentication data is invalid']],
+  [
+    'code_rejected',
+    ['invalid_otp', 'The OTP is invalid'],
+    ['invalid_authentication_data', 'The authentication data is invalid'],
+  ],
+  [
+    'pin_rejected',
+    ['invalid_pin', 'The PIN is invalid'],
+    ['invalid_authentication_data', 'The authentication data is invalid'],
+  ],
   [
     'code_missing',
     ['invalid_request', 'Missing (or invalid type) string parameter OTP'],

@@ -113,7 +113,12 @@ test('v2 with what is left out, and with everything', async () => {
 test('a PIN shows where there is one', async () => {
   const credentialID = await front.seed.credential(front.signer, { pin_hash: 'x' })
   const v1 = await front.post('/csc/v1/credentials/info', { credentialID, authInfo: true })
-  assert.deepEqual(v1.body.PIN, { presence: 'true', format: 'A', label: 'PIN', description: 'The PIN of this credential' })
+  assert.deepEqual(v1.body.PIN, {
+    presence: 'true',
+    format: 'A',
+    label: 'PIN',
+    description: 'The PIN of this credential',
+  })
   const v2 = await front.post('/csc/v2/credentials/info', { credentialID, authInfo: true })
   const auth = v2.body.auth as { expression: string; objects: { id: string }[] }
   assert.equal(auth.expression, 'PIN AND OTP')
@@ -148,7 +153,18 @@ test('what cannot sign is disabled, and its certificate says why', async () => {
     [past, 'expired'],
     [{ ...past, state: 'revoked' }, 'revoked'],
     [future, 'valid'],
-    [{ state: 'pending', chain: [], subject_dn: null, issuer_dn: null, serial_number: null, not_before: null, not_after: null }, undefined],
+    [
+      {
+        state: 'pending',
+        chain: [],
+        subject_dn: null,
+        issuer_dn: null,
+        serial_number: null,
+        not_before: null,
+        not_after: null,
+      },
+      undefined,
+    ],
   ]
   for (const [row, status] of states) {
     const credentialID = await front.seed.credential(front.signer, row)

@@ -20,7 +20,22 @@ test('base64 in all its spellings is the same bytes', () => {
 })
 
 test('what is no base64 is refused', () => {
-  for (const text of ['A', 'AAAAA', 'A=', 'AA=', 'AAA==', 'AAAA=', 'AAAA====', '=', '==', 'A=AA', 'AA\n', 'AA%3D', 'ä', '\u0000'])
+  for (const text of [
+    'A',
+    'AAAAA',
+    'A=',
+    'AA=',
+    'AAA==',
+    'AAAA=',
+    'AAAA====',
+    '=',
+    '==',
+    'A=AA',
+    'AA\n',
+    'AA%3D',
+    'ä',
+    '\u0000',
+  ])
     assert.equal(decodeBase64(text), undefined, text)
   // Would take minutes with an expression that backtracks.
   assert.equal(decodeBase64(`${'='.repeat(250_000)}A`), undefined)
@@ -54,7 +69,12 @@ function tlv(tag: string, content: string): string {
 }
 function params(options: { hash?: string; mgfHash?: string; mgf?: string; salt?: string; trailer?: string }): Buffer {
   const { hash = SHA256_NULL, mgfHash = SHA256_NULL, mgf = MGF1_OID, salt = '020120', trailer = '' } = options
-  const parts = [hash && tlv('a0', hash), tlv('a1', tlv('30', mgf + mgfHash)), salt && tlv('a2', salt), trailer && tlv('a3', trailer)]
+  const parts = [
+    hash && tlv('a0', hash),
+    tlv('a1', tlv('30', mgf + mgfHash)),
+    salt && tlv('a2', salt),
+    trailer && tlv('a3', trailer),
+  ]
   return Buffer.from(tlv('30', parts.join('')), 'hex')
 }
 

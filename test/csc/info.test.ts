@@ -74,7 +74,11 @@ for (const base of ['/csc/v1', '/csc/v2']) {
       { method: 'POST' as const, headers: { 'content-type': 'text/plain' } },
       { method: 'POST' as const, headers: { 'content-type': 'nonsense' } },
       { method: 'POST' as const, headers: { 'content-type': 'application/json' } },
-      { method: 'POST' as const, headers: { 'content-type': 'application/json' }, payload: '{"lang":null,"unknown":1}' },
+      {
+        method: 'POST' as const,
+        headers: { 'content-type': 'application/json' },
+        payload: '{"lang":null,"unknown":1}',
+      },
     ]
     for (const way of ways) {
       const answer = await front.app.inject({ url: `${base}/info`, ...way })

@@ -39,7 +39,10 @@ test('v1 pages', async () => {
   const pages: unknown[] = []
   let pageToken: unknown
   do {
-    const { status, body } = await front.post('/csc/v1/credentials/list', { maxResults: 3, pageToken: pageToken ?? null })
+    const { status, body } = await front.post('/csc/v1/credentials/list', {
+      maxResults: 3,
+      pageToken: pageToken ?? null,
+    })
     assert.equal(status, 200)
     pages.push(body.credentialIDs)
     pageToken = body.nextPageToken
@@ -65,7 +68,11 @@ test('v2 lists what can sign now', async () => {
 })
 
 test('v2 tells the credentials themselves', async () => {
-  const { body } = await front.post('/csc/v2/credentials/list', { credentialInfo: true, certificates: 'none', authInfo: true })
+  const { body } = await front.post('/csc/v2/credentials/list', {
+    credentialInfo: true,
+    certificates: 'none',
+    authInfo: true,
+  })
   const infos = body.credentialInfos as Record<string, unknown>[]
   assert.deepEqual(
     infos.map(({ credentialID }) => credentialID),
@@ -83,7 +90,11 @@ test('v2 tells the credentials themselves', async () => {
 })
 
 test('v2: certificates and their like mean nothing without credentialInfo', async () => {
-  const { body } = await front.post('/csc/v2/credentials/list', { certificates: 'chain', certInfo: true, authInfo: true })
+  const { body } = await front.post('/csc/v2/credentials/list', {
+    certificates: 'chain',
+    certInfo: true,
+    authInfo: true,
+  })
   assert.deepEqual(body, { credentialIDs: ids })
 })
 
@@ -92,7 +103,10 @@ test('each list is in the log before the answer, and there is no answer without 
     front.entries.list.length = 0
     await front.post(`/csc/${api}/credentials/list`, {})
     const [entry] = front.entries.of('credential.listed')
-    assert.deepEqual([entry?.outcome, entry?.actor, entry?.facts, entry?.origin?.api], ['ok', { kind: 'signer', id: front.signer }, { count: 4 }, api])
+    assert.deepEqual(
+      [entry?.outcome, entry?.actor, entry?.facts, entry?.origin?.api],
+      ['ok', { kind: 'signer', id: front.signer }, { count: 4 }, api],
+    )
     front.entries.down = true
     const { status, headers } = await front.post(`/csc/${api}/credentials/list`, {})
     front.entries.down = false

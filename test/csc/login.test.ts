@@ -68,10 +68,34 @@ for (const api of APIS) {
     ['no colon', { authorization: basic('nocolon') }, {}, 400, undecodable],
     ['no UTF-8', { authorization: basic(Buffer.from([0xff, 0x3a, 0x61])) }, {}, 400, undecodable],
     ['a control character', { authorization: basic('a:b\u0000c') }, {}, 400, undecodable],
-    ['a refresh token of another type', { authorization: basic('a:b') }, { refresh_token: 1 }, 400, 'Invalid string parameter: refresh_token'],
-    ['rememberMe of another type', { authorization: basic('a:b') }, { rememberMe: 'true' }, 400, 'Invalid parameter rememberMe'],
-    ['clientData of another type', { authorization: basic('a:b') }, { clientData: [] }, 400, 'Invalid parameter clientData'],
-    ['clientData too long', { authorization: basic('a:b') }, { clientData: 'x'.repeat(4097) }, 400, 'Invalid parameter clientData'],
+    [
+      'a refresh token of another type',
+      { authorization: basic('a:b') },
+      { refresh_token: 1 },
+      400,
+      'Invalid string parameter: refresh_token',
+    ],
+    [
+      'rememberMe of another type',
+      { authorization: basic('a:b') },
+      { rememberMe: 'true' },
+      400,
+      'Invalid parameter rememberMe',
+    ],
+    [
+      'clientData of another type',
+      { authorization: basic('a:b') },
+      { clientData: [] },
+      400,
+      'Invalid parameter clientData',
+    ],
+    [
+      'clientData too long',
+      { authorization: basic('a:b') },
+      { clientData: 'x'.repeat(4097) },
+      400,
+      'Invalid parameter clientData',
+    ],
     ['a body that is no object', { authorization: basic('a:b') }, [], 400, MALFORMED],
     ['a body that is no JSON', { authorization: basic('a:b') }, '{', 400, MALFORMED],
     ['types before the header', {}, { refresh_token: 1 }, 400, 'Invalid string parameter: refresh_token'],
@@ -80,7 +104,10 @@ for (const api of APIS) {
     test(`${api}: refuses ${what}`, async () => {
       const before = front.sam.requests.length
       const answer = await login(api, headers, body)
-      assert.deepEqual([answer.status, answer.body], [status, { error: 'invalid_request', error_description: description }])
+      assert.deepEqual(
+        [answer.status, answer.body],
+        [status, { error: 'invalid_request', error_description: description }],
+      )
       assert.equal(front.sam.requests.length, before)
       if (status === 401) assert.match(String(answer.headers['www-authenticate']), /^Basic /)
     })
@@ -118,7 +145,13 @@ test('what the worker refused is not logged a second time, what never reached it
   await login('v2', { authorization: basic('a:b') }, 'x'.repeat(300 * 1024))
   assert.deepEqual(
     front.entries.of('access.refused').map(({ why, facts, actor }) => ({ why, facts, actor })),
-    [{ why: 'body_too_large', facts: { endpoint: '/csc/v2/auth/login', count: 1, status: 413 }, actor: { kind: 'anonymous' } }],
+    [
+      {
+        why: 'body_too_large',
+        facts: { endpoint: '/csc/v2/auth/login', count: 1, status: 413 },
+        actor: { kind: 'anonymous' },
+      },
+    ],
   )
 })
 

@@ -39,7 +39,10 @@ const lastAsked = () => front.sam.asked('sign').at(-1)
 for (const api of APIS) {
   test(`${api} signs, in the order of the request`, async () => {
     const hashes = [B, A, B]
-    const { status, body } = await front.post(path(api), request(api, { credentialID: rsa, clientData: 'x', ...named(api, hashes) }))
+    const { status, body } = await front.post(
+      path(api),
+      request(api, { credentialID: rsa, clientData: 'x', ...named(api, hashes) }),
+    )
     assert.equal(status, 200)
     const signed = (digest: string) => Buffer.from(`signed ${digest}`).toString('base64')
     assert.deepEqual(body, { signatures: hashes.map(signed) })
@@ -59,10 +62,22 @@ for (const api of APIS) {
     [{ signAlgo: '1.2.840.113549.1.1.11', ...oid(api, undefined) }, 'sha256', { scheme: 'rsa-pkcs1', hash: 'sha-256' }],
     [{ signAlgo: '1.2.840.113549.1.1.12', ...oid(api, null) }, 'sha384', { scheme: 'rsa-pkcs1', hash: 'sha-384' }],
     [{ signAlgo: '1.2.840.113549.1.1.13', ...oid(api, SHA512) }, 'sha512', { scheme: 'rsa-pkcs1', hash: 'sha-512' }],
-    [{ signAlgo: PSS, signAlgoParams: PSS_SHA256, ...oid(api, undefined) }, 'sha256', { scheme: 'rsa-pss', hash: 'sha-256', saltLength: 32 }],
-    [{ signAlgo: PSS, signAlgoParams: PSS_SHA512, ...oid(api, SHA512) }, 'sha512', { scheme: 'rsa-pss', hash: 'sha-512', saltLength: 64 }],
+    [
+      { signAlgo: PSS, signAlgoParams: PSS_SHA256, ...oid(api, undefined) },
+      'sha256',
+      { scheme: 'rsa-pss', hash: 'sha-256', saltLength: 32 },
+    ],
+    [
+      { signAlgo: PSS, signAlgoParams: PSS_SHA512, ...oid(api, SHA512) },
+      'sha512',
+      { scheme: 'rsa-pss', hash: 'sha-512', saltLength: 64 },
+    ],
     [{ signAlgo: RSA, signAlgoParams: 'BQA=' }, 'sha256', { scheme: 'rsa-pkcs1', hash: 'sha-256' }],
-    [{ signAlgo: ECDSA256, credentialID: 'ec', ...oid(api, undefined) }, 'sha256', { scheme: 'ecdsa', hash: 'sha-256' }],
+    [
+      { signAlgo: ECDSA256, credentialID: 'ec', ...oid(api, undefined) },
+      'sha256',
+      { scheme: 'ecdsa', hash: 'sha-256' },
+    ],
     [{ signAlgo: ECDSA256, credentialID: 'ec', ...oid(api, SHA256) }, 'sha256', { scheme: 'ecdsa', hash: 'sha-256' }],
   ]
   for (const [change, algorithm, mechanism] of mechanisms) {
@@ -133,7 +148,10 @@ test('v2 takes the synchronous mode and ignores what belongs to the other', asyn
 
 test('500 hashes in one call', async () => {
   const hashes = Array.from({ length: 500 }, (_, i) => digestOf(String(i), 'sha512'))
-  const { status, body } = await front.post(path('v2'), request('v2', { credentialID: rsa, hashes, hashAlgorithmOID: SHA512 }))
+  const { status, body } = await front.post(
+    path('v2'),
+    request('v2', { credentialID: rsa, hashes, hashAlgorithmOID: SHA512 }),
+  )
   assert.equal(status, 200)
   assert.equal((body.signatures as string[]).length, 500)
 })
@@ -173,7 +191,10 @@ const shared = (api: Api): Refusal[] => {
     // A ready DigestInfo is no hash value.
     [changed(body, named(api, [Buffer.alloc(51).toString('base64')])), 'Invalid digest value length'],
     // The specification's own sample, which is base64 of base64.
-    [changed(body, named(api, ['c1RPZ3dPbSs0NzRnRmowcTB4MWlTTnNwS3FiY3NlNEllaXFsRGcvSFd1ST0='])), 'Invalid digest value length'],
+    [
+      changed(body, named(api, ['c1RPZ3dPbSs0NzRnRmowcTB4MWlTTnNwS3FiY3NlNEllaXFsRGcvSFd1ST0='])),
+      'Invalid digest value length',
+    ],
     [changed(body, { clientData: 5 }), 'Invalid parameter clientData'],
     // The first of several.
     [changed(body, { SAD: 5, credentialID: 5, signAlgo: 5 }), 'Missing (or invalid type) string parameter SAD'],
@@ -236,7 +257,11 @@ test('unavailable, overloaded and unexpected', async () => {
       throw new ServiceError(code, { retryAfter: 3 })
     })
     const answer = await front.post(path('v1'), request('v1', { credentialID: rsa }))
-    assert.deepEqual([answer.status, answer.body.error, answer.headers['retry-after']], [status, error, retryAfter], code)
+    assert.deepEqual(
+      [answer.status, answer.body.error, answer.headers['retry-after']],
+      [status, error, retryAfter],
+      code,
+    )
   }
   front.sam.heal()
 })

@@ -6,7 +6,7 @@ import { chmod, chown, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/pr
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { after, type TestContext, test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { openClient } from '../../src/db/pool.js'
@@ -33,10 +33,6 @@ interface Running {
 }
 
 const children = new Set<ChildProcess>()
-after(() => {
-  for (const child of children) child.kill('SIGTERM')
-})
-
 async function run(dataDir: string, source?: BinarySource, prefix: readonly string[] = []): Promise<Running> {
   const [program = '', ...args] = [...prefix, process.execPath, PROGRAM, dataDir, ...(source ? [source] : [])]
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -47,7 +43,7 @@ async function run(dataDir: string, source?: BinarySource, prefix: readonly stri
   return { child, told: await next(), next }
 }
 
-async function end({ child }: Running, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+async function end({ child }: Pick<Running, 'child'>, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
   const gone = once(child, 'exit')
   child.kill(signal)
   await gone
@@ -67,7 +63,10 @@ async function closedFolder(t: TestContext, owner?: number): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'paraph-embedded-'))
   await chmod(folder, 0o700)
   if (owner !== undefined) await chown(folder, owner, owner)
-  t.after(() => rm(folder, { recursive: true, force: true }))
+  t.after(async () => {
+    for (const child of children) await end({ child })
+    await rm(folder, { recursive: true, force: true })
+  })
   return folder
 }
 

@@ -75,8 +75,9 @@ test('a connection that breaks is `unavailable`, and is not used again', async (
   assert.deepEqual(await kept(), [])
 })
 
-test('a connection that falls silent is `unavailable`, and is not used again', async () => {
+test('a connection that falls silent is `unavailable`, and is not used again', async (t) => {
   let pid: number | undefined
+  t.after(() => process.kill(pid as number, 'SIGCONT'))
   const thrown = withTransaction(pool, async (tx) => {
     pid = await pidOf(tx)
     process.kill(pid as number, 'SIGSTOP')
@@ -84,7 +85,6 @@ test('a connection that falls silent is `unavailable`, and is not used again', a
   })
   await assert.rejects(thrown, (error: ServiceError) => error.code === 'unavailable')
   assert.notEqual(await pidOf(pool), pid)
-  process.kill(pid as number, 'SIGCONT')
 })
 
 test('a failed statement that was overlooked does not pass for a commit', async () => {

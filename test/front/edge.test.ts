@@ -21,16 +21,33 @@ async function send(options: InjectOptions) {
   return {
     status: answer.statusCode,
     headers: answer.headers,
-    body: String(answer.headers['content-type']).startsWith('application/json') && text ? (JSON.parse(text) as { error?: string; error_description?: string }) : undefined,
+    body:
+      String(answer.headers['content-type']).startsWith('application/json') && text
+        ? (JSON.parse(text) as { error?: string; error_description?: string })
+        : undefined,
     text,
   }
 }
 
 test('a method that does not exist is 501, whatever else is wrong with the request', async () => {
-  const urls = ['/csc/v1/credentials/extendTransaction', '/csc/v2/signatures/signDoc', '/csc/v3/info', '/csc', '/csc/v1', '/csc/v1/', '/csc/v2/info/', '/csc/v1/INFO']
+  const urls = [
+    '/csc/v1/credentials/extendTransaction',
+    '/csc/v2/signatures/signDoc',
+    '/csc/v3/info',
+    '/csc',
+    '/csc/v1',
+    '/csc/v1/',
+    '/csc/v2/info/',
+    '/csc/v1/INFO',
+  ]
   for (const url of urls) {
     for (const method of ['POST', 'GET', 'DELETE', 'PROPFIND'] as const) {
-      const { status, body } = await send({ method: method as 'POST', url, headers: { 'content-type': 'text/plain' }, payload: '{' })
+      const { status, body } = await send({
+        method: method as 'POST',
+        url,
+        headers: { 'content-type': 'text/plain' },
+        payload: '{',
+      })
       assert.deepEqual([status, body?.error], [501, 'not_implemented_method'], `${method} ${url}`)
     }
   }
@@ -64,12 +81,22 @@ test('OPTIONS tells the methods, HEAD answers like GET without a body', async ()
   const options = await send({ method: 'OPTIONS', url: '/csc/v1/info' })
   assert.deepEqual([options.status, options.headers.allow, options.text], [204, 'GET, HEAD, POST', ''])
   assert.equal((await send({ method: 'OPTIONS', url: '/csc/v1/nothing' })).status, 501)
-  const [get, head] = await Promise.all([send({ method: 'GET', url: '/csc/v1/info' }), send({ method: 'HEAD', url: '/csc/v1/info' })])
+  const [get, head] = await Promise.all([
+    send({ method: 'GET', url: '/csc/v1/info' }),
+    send({ method: 'HEAD', url: '/csc/v1/info' }),
+  ])
   assert.deepEqual([head.status, head.text, head.headers['content-length']], [200, '', get.headers['content-length']])
 })
 
 test('slashes are collapsed, escapes decoded, queries ignored', async () => {
-  for (const url of ['//csc/v1/info', '/csc///v1//info', '/csc/v1/inf%6f', '/%63sc/v2/info', '/csc/v1/info?lang=5&lang=6', '/csc/v1/info?__proto__[x]=1']) {
+  for (const url of [
+    '//csc/v1/info',
+    '/csc///v1//info',
+    '/csc/v1/inf%6f',
+    '/%63sc/v2/info',
+    '/csc/v1/info?lang=5&lang=6',
+    '/csc/v1/info?__proto__[x]=1',
+  ]) {
     assert.equal((await send({ method: 'GET', url })).status, 200, url)
   }
 })
@@ -98,15 +125,43 @@ test('bodies that are no JSON in UTF-8 are 415', async () => {
     const { status, body } = await send({ method: 'POST', url, headers, payload: '{}' })
     assert.deepEqual([status, body?.error], [415, 'invalid_request'], type)
   }
-  const encoded = await send({ method: 'POST', url, headers: { ...JSON_TYPE, 'content-encoding': 'gzip' }, payload: '{}' })
+  const encoded = await send({
+    method: 'POST',
+    url,
+    headers: { ...JSON_TYPE, 'content-encoding': 'gzip' },
+    payload: '{}',
+  })
   assert.equal(encoded.status, 415)
-  for (const type of ['application/json', 'Application/JSON ; Charset="UTF-8"', 'application/json;charset=utf-8', 'application/json; profile=x']) {
-    assert.equal((await send({ method: 'POST', url, headers: { 'content-type': type }, payload: '{}' })).status, 200, type)
+  for (const type of [
+    'application/json',
+    'Application/JSON ; Charset="UTF-8"',
+    'application/json;charset=utf-8',
+    'application/json; profile=x',
+  ]) {
+    assert.equal(
+      (await send({ method: 'POST', url, headers: { 'content-type': type }, payload: '{}' })).status,
+      200,
+      type,
+    )
   }
 })
 
 test('bodies that are no object are malformed', async () => {
-  const payloads = ['{', '[]', '5', '"x"', 'null', 'true', '{}{}', '{"lang":"en",}', '{"__proto__":{"lang":5}}', '{"constructor":{"prototype":{"x":1}}}', '\u0000', '   ', Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])]
+  const payloads = [
+    '{',
+    '[]',
+    '5',
+    '"x"',
+    'null',
+    'true',
+    '{}{}',
+    '{"lang":"en",}',
+    '{"__proto__":{"lang":5}}',
+    '{"constructor":{"prototype":{"x":1}}}',
+    '\u0000',
+    '   ',
+    Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]),
+  ]
   for (const payload of payloads) {
     const { status, body } = await send({ method: 'POST', url, headers: JSON_TYPE, payload })
     assert.deepEqual([status, body?.error_description], [400, MALFORMED], String(payload))
@@ -132,7 +187,12 @@ test('256 KiB pass, a byte more does not', async () => {
 
 test('who may not come in is told so before the body is looked at', async () => {
   for (const payload of ['{', 'x'.repeat(300_000)]) {
-    const { status } = await send({ method: 'POST', url: '/csc/v1/credentials/list', headers: { 'content-type': 'text/plain' }, payload })
+    const { status } = await send({
+      method: 'POST',
+      url: '/csc/v1/credentials/list',
+      headers: { 'content-type': 'text/plain' },
+      payload,
+    })
     assert.equal(status, 400)
     const unknown = await send({
       method: 'POST',
@@ -198,7 +258,10 @@ test('bytes that are no HTTP get a CSC body too', async () => {
     const text = Buffer.concat(chunks).toString()
     assert.match(text, new RegExp(`^HTTP/1.1 ${status} `))
     assert.match(text, /X-Request-Id: [0-9a-f-]{36}\r\n/)
-    assert.deepEqual(JSON.parse(text.split('\r\n\r\n')[1] ?? ''), { error: 'invalid_request', error_description: MALFORMED })
+    assert.deepEqual(JSON.parse(text.split('\r\n\r\n')[1] ?? ''), {
+      error: 'invalid_request',
+      error_description: MALFORMED,
+    })
   }
 })
 

@@ -8,7 +8,9 @@ import { ServiceError } from '../../src/errors.js'
 import { encodeFrame, FrameReader } from '../../src/frames.js'
 
 export type Replies = {
-  [V in FrontVerb]: (request: FrontVerbs[V]['request']) => FrontVerbs[V]['response'] | Promise<FrontVerbs[V]['response']>
+  [V in FrontVerb]: (
+    request: FrontVerbs[V]['request'],
+  ) => FrontVerbs[V]['response'] | Promise<FrontVerbs[V]['response']>
 }
 
 export class FakeSam {
@@ -92,11 +94,18 @@ export class FakeSam {
 }
 
 const HEALTHY: Replies = {
-  login: ({ rememberMe }) => ({ accessToken: 'access', expiresIn: 180, ...(rememberMe ? { refreshToken: 'refresh' } : {}) }),
+  login: ({ rememberMe }) => ({
+    accessToken: 'access',
+    expiresIn: 180,
+    ...(rememberMe ? { refreshToken: 'refresh' } : {}),
+  }),
   refresh: () => ({ accessToken: 'access2', refreshToken: 'refresh2', expiresIn: 180 }),
   revoke: () => ({}),
   authorize: () => ({ sad: 'sad', expiresIn: 180 }),
-  sign: ({ digests }) => ({ operation: 'op', signatures: digests.map((digest) => Buffer.from(`signed ${digest}`).toString('base64')) }),
+  sign: ({ digests }) => ({
+    operation: 'op',
+    signatures: digests.map((digest) => Buffer.from(`signed ${digest}`).toString('base64')),
+  }),
   announce: () => ({}),
   health: () => ({ device: true, database: true, clock: true, demo: true }),
 }

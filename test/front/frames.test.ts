@@ -15,7 +15,10 @@ test('frames arrive whole and in order, however the bytes are cut', () => {
         read.push(...reader.push(bytes.subarray(at, at + cut)))
         at += cut
       }
-      assert.deepEqual(read, values.map((value) => JSON.parse(JSON.stringify(value))))
+      assert.deepEqual(
+        read,
+        values.map((value) => JSON.parse(JSON.stringify(value))),
+      )
     }),
   )
 })

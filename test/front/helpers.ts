@@ -156,7 +156,10 @@ export class Seed {
 
   async signer(): Promise<SignerId> {
     const id = newId<SignerId>()
-    await this.query(`insert into paraph.signer (id, login, name, password_hash) values ($1, $2, 'A Signer', '')`, [id, `${id}@example.test`])
+    await this.query(`insert into paraph.signer (id, login, name, password_hash) values ($1, $2, 'A Signer', '')`, [
+      id,
+      `${id}@example.test`,
+    ])
     return id
   }
 

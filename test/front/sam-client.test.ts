@@ -5,27 +5,11 @@ import { ServiceError } from '../../src/errors.js'
 import { createSamClient, type SamClient } from '../../src/front/sam-client.js'
 import { FakeSam } from './fake-sam.js'
 import { connected, LogLines } from './helpers.js'
+import { gate, until } from './until.js'
 
 const ORIGIN = { requestId: 'r', address: 'a', api: 'v1' } as const
 const refresh = (refreshToken: string): FrontVerbs['refresh']['request'] => ({ origin: ORIGIN, refreshToken })
 const isCode = (code: string) => (error: unknown) => error instanceof ServiceError && error.code === code
-
-interface Gate {
-  readonly opened: Promise<void>
-  open(): void
-}
-function gate(): Gate {
-  let open = () => {}
-  const opened = new Promise<void>((resolve) => {
-    open = resolve
-  })
-  return { opened, open }
-}
-
-/** Resolves once `condition` holds; the test's own time-out is the bound. */
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve))
-}
 
 async function withWorkers(
   count: number,
@@ -105,7 +89,10 @@ test('the deadline ends a call, and a late answer is nobody’s', { timeout: 20_
       await late.opened
       return { accessToken: 'late', expiresIn: 1 }
     })
-    await assert.rejects(client.call('refresh', refresh('x'), { deadlineMs: 1 }), { code: 'unavailable', retryAfter: 1 })
+    await assert.rejects(client.call('refresh', refresh('x'), { deadlineMs: 1 }), {
+      code: 'unavailable',
+      retryAfter: 1,
+    })
     late.open()
     assert.equal((await client.call('health', {})).device, true)
   }),
@@ -144,7 +131,13 @@ test('a worker that cannot work is asked last, so that it does not draw all call
     })
     const outcomes = async (count: number) => {
       const results = []
-      for (let i = 0; i < count; i++) results.push(await client.call('refresh', refresh('x')).then(() => 'ok', () => 'failed'))
+      for (let i = 0; i < count; i++)
+        results.push(
+          await client.call('refresh', refresh('x')).then(
+            () => 'ok',
+            () => 'failed',
+          ),
+        )
       return results
     }
     while (one.asked('refresh').length === 0 || two.asked('refresh').length === 0) await outcomes(1)

@@ -34,6 +34,17 @@ export interface World {
   of(ev: string): Entry[]
 }
 
+export interface WorldOptions {
+  /** Signatures that some client received: each must be in a recorded outcome. */
+  readonly released?: readonly Uint8Array[]
+  /** Signatures the device was asked for: never more than intended. */
+  readonly deviceCalls?: number
+  /** Whether every intention must have its end (default); false while requests are under way. */
+  readonly settled?: boolean
+  /** The connection to look through, with the transaction it is in; one of its own unless said. */
+  readonly on?: Client
+}
+
 const FRONT_MAY = ['audit.stop', 'credential.listed', 'credential.read', 'access.refused']
 const sha256 = (bytes: Uint8Array | string) => createHash('sha256').update(bytes).digest()
 const digestsOf = (open: Map<string, string>) =>
@@ -44,18 +55,12 @@ const digestsOf = (open: Map<string, string>) =>
  * own: the log is dense, unaltered and signed by announced writers; intentions and outcomes pair; no authorization gave
  * more than it had, nor any digest twice; counters agree with the log.
  *
- * @param options.released signatures that some client received (bytes): each must be in a recorded outcome
- * @param options.deviceCalls signatures the device was asked for: never more than intended
- * @param options.settled every intention must have its end (default); false while requests are under way
  */
-export async function checkWorld(
-  ownerUrl: string,
-  options: { released?: readonly Uint8Array[]; deviceCalls?: number; settled?: boolean } = {},
-): Promise<World> {
-  const db = await openClient(ownerUrl)
+export async function checkWorld(ownerUrl: string, options: WorldOptions = {}): Promise<World> {
+  const db = options.on ?? (await openClient(ownerUrl))
   try {
     // One snapshot, so that what is under way shows whole or not at all.
-    await db.query('begin isolation level repeatable read read only')
+    if (options.on === undefined) await db.query('begin isolation level repeatable read read only')
     const entries = await readEntries(db)
     checkWriters(entries)
     await checkFlushes(db, entries)
@@ -74,7 +79,7 @@ export async function checkWorld(
     assert.equal((await db.query('select count(*) as n from audit.staged')).rows[0].n, 0, 'nothing stays staged')
     return { entries, of: (ev) => entries.filter(({ leaf }) => leaf.ev === ev) }
   } finally {
-    await db.end()
+    if (options.on === undefined) await db.end()
   }
 }
 
@@ -246,14 +251,21 @@ function checkSignings(entries: readonly Entry[], settled: boolean): void {
 
 /** The mutable counters say what the log says. */
 async function checkCounters(db: Client, entries: readonly Entry[], settled: boolean): Promise<void> {
-  const states = ['sign.intent', 'sign.outcome', 'sign.outcome', 'sign.outcome', 'sign.abandoned', 'sign.withheld']
+  const states = [
+    'sign.intent ok',
+    'sign.outcome ok',
+    'sign.outcome failed',
+    'sign.outcome indeterminate',
+    'sign.abandoned indeterminate',
+  ]
   const byOperation = new Map<string, string[]>()
-  for (const { op, leaf } of entries)
-    if (leaf.ev.startsWith('sign.')) byOperation.set(op, [...(byOperation.get(op) ?? []), leaf.ev])
+  for (const { op, leaf } of entries) {
+    if (leaf.ev.startsWith('sign.')) byOperation.set(op, [...(byOperation.get(op) ?? []), `${leaf.ev} ${leaf.out}`])
+  }
   const signings = await db.query('select op, authorization_id, count, state from paraph.signing')
   const used = new Map<string, number>()
   for (const { op, authorization_id, count, state } of signings.rows) {
-    assert.ok(byOperation.get(op)?.includes('sign.intent'), `signing ${op} has its intention in the log`)
+    assert.ok(byOperation.get(op)?.includes('sign.intent ok'), `signing ${op} has its intention in the log`)
     assert.ok(
       byOperation.get(op)?.includes(states[state] as string),
       `signing ${op} is ${states[state]} in the log too`,
@@ -261,7 +273,7 @@ async function checkCounters(db: Client, entries: readonly Entry[], settled: boo
     if (settled) assert.notEqual(state, 0, `signing ${op} is open`)
     used.set(authorization_id, (used.get(authorization_id) ?? 0) + count)
   }
-  const intents = [...byOperation.values()].filter((events) => events.includes('sign.intent')).length
+  const intents = [...byOperation.values()].filter((events) => events.includes('sign.intent ok')).length
   assert.equal(signings.rows.length, intents, 'every intention has its signing')
   const authorizations = await db.query(
     'select id, used, total, cardinality(remaining) as remaining from paraph.authorization',

@@ -7,6 +7,7 @@ import type { DigestAlgorithm } from '../../src/digest.js'
 import { startFront } from '../../src/front/main.js'
 import { readOpenApi, resolve } from '../../src/front/openapi.js'
 import { ajvOf, schemaAt } from '../../src/front/validate.js'
+import type { Hsm, ServiceKey, SignerKey } from '../../src/hsm/hsm.js'
 import type { World } from './check-world.js'
 import { type Answer, keepSecret, type TestService, type TestSigner } from './test-service.js'
 
@@ -182,6 +183,32 @@ export function wrongCode(service: TestService, signer: TestSigner = service.sig
   return ['00000000', '11111111', '22222222', '33333333', '44444444', '55555555'].find(
     (code) => !right.includes(code),
   ) as string
+}
+
+/** Exactly this refusal, and nothing beside it. */
+export function assertRefused({ status, body }: Answer, wanted: number, error: string, description: string): void {
+  assert.deepEqual({ status, body }, { status: wanted, body: { error, error_description: description } })
+}
+
+/** Counts the signatures that signers' keys are asked for. */
+export function countingDevice(): { readonly calls: number; wrap(real: Hsm): Hsm } {
+  let calls = 0
+  return {
+    get calls() {
+      return calls
+    },
+    wrap: (real) =>
+      new Proxy(real, {
+        get(target, name) {
+          const value: unknown = Reflect.get(target, name, target)
+          if (typeof value !== 'function') return value
+          return (...parameters: unknown[]) => {
+            if (name === 'sign' && (parameters[0] as SignerKey | ServiceKey).kind === 'signer') calls++
+            return Reflect.apply(value, target, parameters)
+          }
+        },
+      }),
+  }
 }
 
 /** As an entry of the log says it; `rid` is the request. */

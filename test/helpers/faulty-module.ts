@@ -60,7 +60,8 @@ function compile(): string {
   const { error, status, stderr } = spawnSync('cc', ['-shared', '-fPIC', '-O1', '-o', making, source, '-ldl'], {
     encoding: 'utf8',
   })
-  if (error !== undefined) throw new Error('there is no C compiler cc: install the package gcc (apt-get install gcc libc6-dev)')
+  if (error !== undefined)
+    throw new Error('there is no C compiler cc: install the package gcc (apt-get install gcc libc6-dev)')
   if (status !== 0) throw new Error(`${source} does not compile: ${stderr}`)
   renameSync(making, module)
   return module

@@ -15,7 +15,7 @@ import { callAdmin } from '../../src/sam/admin-client.js'
 import { initDemo, operatorTokenFile } from '../../src/sam/demo.js'
 import type { WorkerSettings } from '../../src/sam/supervisor.js'
 import { startWorker } from '../../src/sam/worker.js'
-import { checkWorld, type World } from './check-world.js'
+import { checkWorld, type World, type WorldOptions } from './check-world.js'
 import { setClock, tempDatabase } from './temp-database.js'
 import { type TempToken, tempToken } from './temp-token.js'
 
@@ -366,7 +366,7 @@ export class TestService {
   }
 
   /** Verifies the whole database, and that every signature a client got is recorded. */
-  checkWorld(options: Parameters<typeof checkWorld>[1] = {}): Promise<World> {
+  checkWorld(options: WorldOptions = {}): Promise<World> {
     return checkWorld(this.ownerUrl, { released: this.released, ...options })
   }
 

@@ -20,6 +20,7 @@ import { opensslVerifies } from '../helpers/openssl-verify.js'
 import { TestService } from '../helpers/test-service.js'
 
 const KEYS = ['rsa-2048', 'rsa-3072', 'p-256', 'p-384'] as const satisfies readonly KeySpec[]
+/** Each goes with another way to name an RSA signature when a hundred hashes are signed at once. */
 const HASHES = ['sha-256', 'sha-384', 'sha-512'] as const
 /** Of a batch, which signatures the openssl program judges; all of them are judged by the library. */
 const JUDGED = [0, 57, 99]
@@ -35,6 +36,8 @@ interface Algorithm {
   readonly mechanism: Mechanism
   /** What the client sends beside hashes and SAD. */
   readonly request: { signAlgo: string; signAlgoParams?: string; digestOid?: string }
+  /** Hashes in one call. */
+  readonly counts: readonly number[]
 }
 
 /** RSASSA-PSS-params with the salt as long as the hash, as libraries write them and with the trailer written out. */
@@ -59,11 +62,12 @@ function algorithmsOf(key: (typeof KEYS)[number], version: Version): Algorithm[]
     const hash = key === 'p-256' ? 'sha-256' : 'sha-384'
     const mechanism = { scheme: 'ecdsa', hash } as const
     return [
-      { name: `ecdsa-with-${hash}`, mechanism, request: { signAlgo: ECDSA_WITH[hash] } },
+      { name: `ecdsa-with-${hash}`, mechanism, request: { signAlgo: ECDSA_WITH[hash] }, counts: [1, 100] },
       {
         name: `ecdsa-with-${hash} and the hash beside it`,
         mechanism,
         request: { signAlgo: ECDSA_WITH[hash], digestOid: HASH_OID[hash] },
+        counts: [1],
       },
     ]
   }
@@ -72,16 +76,19 @@ function algorithmsOf(key: (typeof KEYS)[number], version: Version): Algorithm[]
       name: `RSA and ${hash}`,
       mechanism: { scheme: 'rsa-pkcs1', hash },
       request: { signAlgo: RSA, digestOid: HASH_OID[hash] },
+      counts: hash === 'sha-256' ? [1, 100] : [1],
     },
     {
       name: `${hash} with RSA`,
       mechanism: { scheme: 'rsa-pkcs1', hash },
       request: { signAlgo: RSA_WITH[hash] },
+      counts: hash === 'sha-384' ? [1, 100] : [1],
     },
     {
       name: `RSASSA-PSS with ${hash}`,
       mechanism: { scheme: 'rsa-pss', hash, saltLength: SALT[hash] },
       request: { signAlgo: PSS, signAlgoParams: PSS_PARAMS[hash][version] },
+      counts: hash === 'sha-512' ? [1, 100] : [1],
     },
   ])
 }
@@ -94,8 +101,8 @@ for (const version of VERSIONS) {
       await client.login()
       const publicKey = await client.publicKey(credentialID)
 
-      for (const { name, mechanism, request } of algorithmsOf(key, version)) {
-        for (const count of [1, 100]) {
+      for (const { name, mechanism, request, counts } of algorithmsOf(key, version)) {
+        for (const count of counts) {
           // Every fresh code is half a minute later, and a session has but three.
           await client.login()
           const hashes = digests(`${version} ${key} ${name} ${count}`, count, mechanism.hash)
@@ -177,8 +184,9 @@ for (const version of VERSIONS) {
 
 test('hashes are bytes, however a client writes them', async () => {
   const credentialID = service.credentials['p-256'] as string
-  // Until base64 and base64url differ.
-  const hashes = digests('spelling', 40).filter((text) => /[+/]/.test(text) && text.includes('+'))
+  // In which base64 and base64url differ.
+  const hashes = digests('spelling', 40).filter((text) => text.includes('+') && text.includes('/'))
+  assert.ok(hashes.length > 0)
   const spellings = [
     (text: string) => Buffer.from(text, 'base64').toString('base64url'),
     (text: string) => `${Buffer.from(text, 'base64').toString('base64url')}=`,
