@@ -4,7 +4,7 @@ import { isIP, isIPv4 } from 'node:net'
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 
-export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
 export interface Config {

@@ -8,6 +8,7 @@ import { dirname, join, normalize } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
+import { parse } from 'yaml'
 
 /** From the top. Files that stand in no folder are the lowest rung, `.`. */
 const LADDER = [
@@ -151,10 +152,29 @@ test('settings are read in one file, and only programs end their process', () =>
   )
 })
 
+test('containers have the same border: the device belongs to the workers, and each role to its own', () => {
+  const { services } = parse(readFileSync(join(source, '..', 'compose.yaml'), 'utf8'), { merge: true }) as Compose
+  const holding = (what: RegExp) =>
+    Object.entries(services)
+      .filter(([, service]) => what.test(JSON.stringify([service.environment, service.volumes, service.build])))
+      .map(([name]) => name)
+      .sort()
+  assert.deepEqual(holding(/PARAPH_HSM/), ['ceremony', 'sam'])
+  assert.deepEqual(holding(/"token:|module/), ['ceremony', 'sam'])
+  assert.deepEqual(holding(/softhsm"/), ['ceremony', 'sam'])
+  assert.deepEqual(holding(/paraph_sam@|sam-secrets/), ['sam', 'secrets'])
+  assert.deepEqual(holding(/paraph_front@|front-secrets/), ['front', 'secrets'])
+  assert.deepEqual(holding(/paraph_owner@|owner-secrets/), ['ceremony', 'migrate', 'secrets'])
+})
+
 test('every folder stands on the ladder', () => {
   assert.deepEqual([...new Set(files.map(rungOf))].sort(), [...LADDER].sort())
   if (process.argv.includes('--verbose')) process.stdout.write(`${ladder().join('\n')}\n`)
 })
+
+interface Compose {
+  readonly services: Readonly<Record<string, { environment?: object; volumes?: string[]; build?: object }>>
+}
 
 type Rung = (typeof LADDER)[number]
 

@@ -13,6 +13,7 @@ import { newId } from '../ids.js'
 import { createKeyring } from '../sam/keyring.js'
 import { NotInteractiveError, processTerminal } from './client/terminal.js'
 import { requireDevice } from './device-setting.js'
+import { describeFailure } from './failure.js'
 import { claimFolders, readInstances } from './instance.js'
 import { facts, type OutputOptions, print } from './output.js'
 import { reserveFile } from './secret-out.js'
@@ -96,7 +97,13 @@ async function begin(options: InitOptions, config: Config, ownerUrl: string, hsm
       },
     })
   } catch (error) {
-    if (!(await hasLog(ownerUrl).catch(() => true))) file.discard()
+    if (await hasLog(ownerUrl).catch(() => true)) {
+      const { message } = describeFailure(error)
+      throw new Error(`${message}; still the log may have begun, with the operator whose token is in ${tokenOut}`, {
+        cause: error,
+      })
+    }
+    file.discard()
     throw error
   }
   claimFolders(config, { instance, demo: false, device: 'pkcs11' })

@@ -30,9 +30,9 @@ export function table<Row extends Record<string, string>>(
   while (needed() > width) {
     const [widest] = flexible
       .map((column) => columns.indexOf(column as string))
-      .sort((a, b) => at(widths, b) - at(widths, a))
+      .sort((one, other) => at(widths, other) - at(widths, one))
     if (widest === undefined || at(widths, widest) <= NARROWEST) break
-    widths[widest] = Math.max(NARROWEST, at(widths, widest) - (needed() - width))
+    widths[widest] = at(widths, widest) - 1
   }
   return lines.map((line) =>
     line

@@ -55,7 +55,6 @@ export async function startWorkers(start: Start, { env, sockets, ...plan }: Work
     node: `${config.node}/sam-${index}`,
     basicLogin: config.basicLogin,
     logLevel: config.logLevel,
-    publicUrl: config.publicUrl,
   })
   await supervise(start, {
     name: 'sam worker',

@@ -24,7 +24,6 @@ export interface DemoSetup {
   readonly keysDir: string
   readonly instance: string
   readonly node: string
-  readonly publicUrl: string
 }
 
 /** What the demo tells on the terminal. */
@@ -91,8 +90,8 @@ async function serveDemo(start: Start, prepareDemo: ServeParts['prepareDemo']): 
 
   const { hsmUri, caHsmUri, env } = device
   const { ownerUrl, samUrl, frontUrl } = database
-  const { keys: keysDir, node, publicUrl } = config
-  const demo = await prepareDemo({ ownerUrl, samUrl, hsmUri, caHsmUri, env, keysDir, instance, node, publicUrl })
+  const { keys: keysDir, node } = config
+  const demo = await prepareDemo({ ownerUrl, samUrl, hsmUri, caHsmUri, env, keysDir, instance, node })
 
   const sockets = await startWorkers(start, {
     databaseUrl: samUrl,

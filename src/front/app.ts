@@ -55,8 +55,22 @@ export function buildApp(services: FrontServices): FastifyInstance {
   })
   const bearer = bearerCheck(services)
   bindDoors(app, operations, allDoors(services, contract, operations, bearer), bearer)
+  endKeptConnections(app)
   app.addHook('onClose', () => refusals.close())
   return app
+}
+
+/** A connection that was kept for a next request would hold up the end for as long as its client likes. */
+function endKeptConnections(app: FastifyInstance): void {
+  let ending = false
+  app.addHook('preClose', (done) => {
+    ending = true
+    done()
+  })
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (ending) reply.header('connection', 'close')
+    done(null, payload)
+  })
 }
 
 function tlsOf({ tls }: FrontServices['config']): FastifyServerOptions {

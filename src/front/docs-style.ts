@@ -15,6 +15,7 @@ nav a { display: block; color: inherit; text-decoration: none; font-size: .875re
 nav a:hover, nav a:focus-visible { color: var(--gold); text-decoration: underline; }
 nav small { color: var(--faint); }
 main { padding: 2.5rem clamp(1rem, 4vw, 3.5rem) 5rem; max-width: 62rem; }
+a { color: var(--gold); }
 h1 { font: 600 2.2rem/1.2 Georgia, serif; color: var(--brand); margin: 0; }
 h1 + p { color: var(--faint); margin: .25rem 0 1.5rem; }
 main > section > h2 { font: 600 1.5rem/1.3 Georgia, serif; color: var(--brand); margin: 3rem 0 .25rem; }
@@ -33,7 +34,8 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 td { border-top: 1px solid var(--line); padding: .35rem .9rem .35rem 0; vertical-align: top; }
 td:first-child { white-space: nowrap; width: 1%; }
 td.type { color: var(--faint); white-space: nowrap; width: 1%; }
-.in { padding-left: 1.1em; }
+.in1 { padding-left: 1.1em; }
+.in2 { padding-left: 2.2em; }
 .must { color: var(--gold); font-size: .8rem; }
 ul { padding-left: 1.2rem; }
 @media (max-width: 50rem) { body { display: block; } nav { position: static; height: auto; border-right: 0;

@@ -58,7 +58,7 @@ function article(document: Document, { method, path, operation }: Entry): string
   return `<article id="${operation.operationId}"><h3><span class="method ${method}">${method.toUpperCase()}</span><code>${escapeHtml(path)}</code>
 <span class="access">${access(document, operation)}</span></h3>
 <p><strong>${escapeHtml(operation.summary)}</strong></p>${prose(operation.description ?? '')}
-${request === undefined ? '' : `<h4>Request</h4>${members(document, request)}`}
+${request === undefined ? '' : `<h4>Request</h4>${members(document, request, 'required')}`}
 <h4>Answers</h4>${answers(document, operation)}</article>`
 }
 
@@ -84,21 +84,22 @@ function answers(document: Document, operation: OperationObject): string {
 }
 
 function json(document: Document, content: [string, { schema: Schema }] | undefined): string {
-  return content?.[0] === 'application/json' ? members(document, content[1].schema) : ''
+  return content?.[0] === 'application/json' ? members(document, content[1].schema, 'always') : ''
 }
 
-function members(document: Document, schema: Schema): string {
-  return table(memberRows(document, schema, 0))
+/** `must` is the word for a member that may not be missing. */
+function members(document: Document, schema: Schema, must: 'always' | 'required'): string {
+  return table(memberRows(document, schema, must, 0))
 }
 
-function memberRows(document: Document, reference: Schema, depth: number): string[] {
+function memberRows(document: Document, reference: Schema, must: string, depth: number): string[] {
   const schema = resolve(document, reference)
   return Object.entries(schema.properties ?? {}).flatMap(([name, property]) => {
     const member = resolve(document, property)
-    const must = schema.required?.includes(name) ? ' <span class="must">always</span>' : ''
-    const row = `<tr><td><span${depth === 0 ? '' : ' class="in"'}><code>${escapeHtml(name)}</code></span>${must}</td><td class="type">${typeOf(document, member)}</td><td>${meaning(member)}</td></tr>`
+    const mark = schema.required?.includes(name) ? ` <span class="must">${must}</span>` : ''
+    const row = `<tr><td><span class="in${depth}"><code>${escapeHtml(name)}</code></span>${mark}</td><td class="type">${typeOf(document, member)}</td><td>${meaning(member)}</td></tr>`
     const inner = member.items ?? member
-    return [row, ...(depth < 2 ? memberRows(document, inner, depth + 1) : [])]
+    return [row, ...(depth < 2 ? memberRows(document, inner, must, depth + 1) : [])]
   })
 }
 

@@ -867,7 +867,7 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description The service cannot do it now. Nothing was done. */
+        /** @description The service cannot do it now, or does not know whether it did. There is no result. */
         Unavailable: {
             headers: {
                 "Retry-After": components["headers"]["RetryAfter"];

@@ -90,6 +90,8 @@ export type HsmErrorCode =
   | 'indeterminate'
   /** Blob, associated data or key do not belong together. */
   | 'rejected'
+  /** The device does not take our PIN; to ask again would lock it. */
+  | 'refused'
   | 'not_found'
   | 'exists'
   /** Mechanism, key and digest do not fit, or the device lacks the mechanism. */

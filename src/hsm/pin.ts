@@ -24,7 +24,7 @@ export class Pin {
     this.#file = file
   }
 
-  /** Logs the process in to the token of this session, unless it is. @throws HsmError `unavailable` */
+  /** Logs the process in to the token of this session, unless it is. @throws HsmError `refused`, `unavailable` */
   login(pkcs11: Pkcs11, session: Handle): void {
     const pin = this.#read()
     const hash = createHash('sha256').update(pin).digest('hex')
@@ -49,6 +49,6 @@ export class Pin {
   }
 
   #refusal(): HsmError {
-    return new HsmError('unavailable', `the device refuses the PIN in ${this.#file}; put the right one there`)
+    return new HsmError('refused', `the device refuses the PIN in ${this.#file}; put the right one there`)
   }
 }

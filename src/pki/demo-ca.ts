@@ -17,7 +17,6 @@ import {
   keyUsage,
   policy,
   qcStatements,
-  revocationListAt,
   subjectKeyIdentifier,
 } from './extensions.js'
 import { attributeOf, COMMON_NAME, type Subject, toName } from './name.js'
@@ -27,8 +26,6 @@ import { signStructure } from './signed-structure.js'
 const DEMO_ORGANIZATION = 'Paraph demo'
 /** Policy of every signer's certificate of the demo; the arc 2.999 is set aside for examples (ITU-T X.660). */
 export const TEST_POLICY = '2.999.1'
-/** Where the root's revocation list is served, below the public URL. */
-const CRL_PATH = '/demo-ca/root.crl'
 
 const NOTICE = 'TEST ONLY: issued by a Paraph demo to whoever asked for it. It proves nothing about anybody.'
 const LIFETIME = 90 * 24 * 3600 * 1000
@@ -54,7 +51,7 @@ export async function createRoot(hsm: Hsm, key: ServiceKey, clock: Clock): Promi
     subjectPublicKeyInfo: new PublicKeyInfo({ schema: decode(key.publicKey) }),
     extensions: [
       issuingCa(),
-      keyUsage('keyCertSign', 'cRLSign'),
+      keyUsage('keyCertSign'),
       subjectKeyIdentifier(key.publicKey),
       authorityKeyIdentifier(key.publicKey),
     ],
@@ -67,7 +64,6 @@ export async function createRoot(hsm: Hsm, key: ServiceKey, clock: Clock): Promi
  * long as the root. It takes over common name, country and serial number, and names the demo as organization.
  * @param root the CA's certificate, DER
  * @param request a PKCS#10 request, of which the common name is taken; or subject and key (DER SubjectPublicKeyInfo)
- * @param publicUrl where the service is reached; with it the certificate says where the revocation list is
  * @returns DER
  * @throws ServiceError `not_allowed` when the root has expired or the request is not acceptable
  * @throws HsmError
@@ -77,7 +73,7 @@ export async function issue(
   key: ServiceKey,
   root: Uint8Array,
   request: Uint8Array | { readonly subject: Subject; readonly publicKey: Uint8Array },
-  { clock, publicUrl }: { readonly clock: Clock; readonly publicUrl?: string },
+  clock: Clock,
 ): Promise<Uint8Array> {
   const issuer = readCertificate(root)
   const notBefore = wholeSeconds(clock.now())
@@ -102,7 +98,6 @@ export async function issue(
       authorityKeyIdentifier(key.publicKey),
       policy(TEST_POLICY, NOTICE),
       qcStatements(),
-      ...(publicUrl === undefined ? [] : [revocationListAt(new URL(CRL_PATH, publicUrl).href)]),
     ],
   })
   return signStructure(certificate, mechanismOf(key), signerOf(hsm, key))
@@ -114,7 +109,7 @@ function subjectOfRequest(der: Uint8Array): { subject: Subject; publicKey: Uint8
 }
 
 /** How the CA's key signs. */
-export function mechanismOf(key: ServiceKey) {
+function mechanismOf(key: ServiceKey) {
   const mechanism = usualMechanism(key.publicKey)
   if (mechanism === undefined) throw new ServiceError('not_allowed', { detail: 'a key of this kind cannot be a CA' })
   return mechanism
@@ -137,7 +132,7 @@ async function newSerial(hsm: Hsm): Promise<asn1js.Integer> {
 }
 
 /** UTCTime to 2049, GeneralizedTime from 2050 (RFC 5280 §4.1.2.5). */
-export function timeOf(moment: Date): Time {
+function timeOf(moment: Date): Time {
   const value = wholeSeconds(moment)
   return new Time({ type: value.getUTCFullYear() < 2050 ? 0 : 1, value })
 }

@@ -4,10 +4,7 @@ import {
   AuthorityKeyIdentifier,
   BasicConstraints,
   CertificatePolicies,
-  CRLDistributionPoints,
-  DistributionPoint,
   Extension,
-  GeneralName,
   PolicyInformation,
   PolicyQualifierInfo,
   PublicKeyInfo,
@@ -67,16 +64,6 @@ export function qcStatements(): Extension {
     new QCStatement({ id: '0.4.0.1862.1.6', type: esign }),
   ]
   return extension('1.3.6.1.5.5.7.1.3', false, statements.toSchema())
-}
-
-export function revocationListAt(url: string): Extension {
-  const point = new DistributionPoint({ distributionPoint: [new GeneralName({ type: 6, value: url })] })
-  return extension('2.5.29.31', false, new CRLDistributionPoints({ distributionPoints: [point] }).toSchema())
-}
-
-/** The number that grows from one revocation list to the next. */
-export function crlNumber(value: number): Extension {
-  return extension('2.5.29.20', false, asn1js.Integer.fromBigInt(BigInt(value)))
 }
 
 function extension(extnID: string, critical: boolean, value: { toBER(): ArrayBuffer }): Extension {

@@ -1,7 +1,7 @@
 import { ServiceError } from '../errors.js'
 
 /** RFC 7468, lines of 64 characters, a newline at the end. */
-export function toPem(label: 'CERTIFICATE' | 'CERTIFICATE REQUEST' | 'X509 CRL', der: Uint8Array): string {
+export function toPem(label: 'CERTIFICATE' | 'CERTIFICATE REQUEST', der: Uint8Array): string {
   const lines =
     Buffer.from(der)
       .toString('base64')

@@ -4,7 +4,7 @@ import type { Mechanism } from '../hsm/hsm.js'
 import { digestOf, type SignDigest, signatureAlgorithm } from './algorithm.js'
 import { encode } from './der.js'
 
-/** Certificate, certificate request and revocation list: a body, the name of the algorithm, the signature. */
+/** Certificate and certificate request: a body, the name of the algorithm, the signature. */
 interface SignedStructure {
   /** The algorithm once more inside the body, where the structure has it there. */
   signature?: AlgorithmIdentifier

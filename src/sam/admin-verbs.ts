@@ -18,7 +18,6 @@ export interface AdminServices extends CredentialServices {
   readonly pool: Pool
   readonly demo: boolean
   readonly ca: OpenDemoCa | undefined
-  readonly publicUrl: string
 }
 
 export type AdminHandlers<V extends AdminVerb> = {

@@ -19,7 +19,7 @@ const MULTISIGN = 100
 async function certify(services: AdminServices, actor: Actor, credential: Credential): Promise<Credential> {
   const { ca } = services
   if (ca === undefined || credential.request === null) return credential
-  const leaf = await issue(ca.hsm, ca.key, ca.root, credential.request, { clock: services.clock })
+  const leaf = await issue(ca.hsm, ca.key, ca.root, credential.request, services.clock)
   return bindCertificate(services, actor, credential.id, [leaf, ca.root])
 }
 

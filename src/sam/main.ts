@@ -11,8 +11,8 @@ let stopping = false
 const worker = await startWorker(settings, { logger }).catch(async (error: unknown) => {
   const reason = error instanceof Error ? error.message : 'unknown'
   logger.fatal({ cause: reason }, 'the worker cannot start')
-  // A device that does not open will not open by being asked again, and a wrong PIN locks a token.
-  if (error instanceof HsmError && error.code !== 'indeterminate') await refused(reason)
+  // Anything else may pass, and the next attempt finds it gone; a PIN that is offered again and again locks the token.
+  if (error instanceof HsmError && error.code === 'refused') await refused(reason)
   process.exit(1)
 })
 

@@ -1,5 +1,6 @@
 import type { ClientSummary, OperatorRole } from '../activation.js'
 import { ServiceError } from '../errors.js'
+import { BASIC_CLIENT } from '../identity/login.js'
 import { disableOperator, insertOperator, newOperatorId } from '../identity/operator.js'
 import { newSecretValue, secretHash } from '../identity/secret-value.js'
 import { newId } from '../ids.js'
@@ -40,6 +41,9 @@ export const clientVerbs: AdminHandlers<'client.create' | 'client.list' | 'clien
   },
 
   'client.disable': async ({ transactions }, actor, { clientId }) => {
+    if (clientId === BASIC_CLIENT) {
+      throw new ServiceError('not_allowed', { detail: 'password login is switched off with PARAPH_BASIC_LOGIN' })
+    }
     await transactions.transact(async (tx, record) => {
       const { rowCount } = await tx.query(
         `update paraph.client set state = 'disabled' where id = $1 and state = 'active'`,

@@ -13,7 +13,6 @@ import { startWorker } from './worker.js'
 export interface DemoSetup extends DemoFolder {
   readonly samUrl: string
   readonly node: string
-  readonly publicUrl: string
 }
 
 const setup = JSON.parse(await text(process.stdin)) as DemoSetup

@@ -24,17 +24,16 @@ export interface WorkerSettings {
   readonly logLevel: LogLevel
   /** The instance id of the folders and of the log, a UUID. */
   readonly instance: string
-  readonly publicUrl: string
 }
 
 /** The part of a pino logger that is used here. */
-export interface SupervisorLogger {
+interface SupervisorLogger {
   info(facts: object, text: string): void
   warn(facts: object, text: string): void
   error(facts: object, text: string): void
 }
 
-export interface ChildProgram {
+interface ChildProgram {
   /** Path of the module to run; it calls `supervised()` first of all. */
   readonly entry: string
   /** Sent as one line of JSON to its standard input. */

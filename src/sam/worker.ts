@@ -123,7 +123,7 @@ export async function startWorker(
   )
 
   const ca = settings.caHsmUri === undefined ? undefined : await openDemoCa(settings.caHsmUri, settings.keysDir)
-  const adminServices: AdminServices = { ...services, pool, ca, publicUrl: settings.publicUrl, demo: log.demo }
+  const adminServices: AdminServices = { ...services, pool, ca, demo: log.demo }
   const admin = new FrameServer(settings.adminSocket, (frame) => administer(adminServices, frame), logger)
 
   const chores = new Chores({ transactions, pool, logger })

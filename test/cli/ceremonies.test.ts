@@ -116,6 +116,18 @@ test('audit init refuses what it cannot begin, and leaves no token behind', asyn
   chmodSync(pin, 0o640)
   assert.match((await of(owner, '--yes')).join(), /^1,no PIN: .*chmod 600/)
   chmodSync(pin, 0o600)
+
+  const client = await openClient(database.ownerUrl)
+  try {
+    await client.query(
+      `insert into paraph.operator (id, name, role, token_hash, binding)
+       values (gen_random_uuid(), 'Anna Nowak', 'auditor', sha256('x'), '')`,
+    )
+    assert.match((await of(owner, '--yes')).join(), /^1,duplicate key/)
+    await client.query('delete from paraph.operator')
+  } finally {
+    await client.end()
+  }
 })
 
 test('doctor names what a new service lacks', async () => {
@@ -168,14 +180,14 @@ test('a production service takes commands from named operators and shows them no
   const sockets = socketFolder(join(folder, 'var'))
   const { instance } = JSON.parse(readFileSync(join(folder, 'var', 'instance.json'), 'utf8'))
   const log = pino.destination({
-    dest: process.env['PARAPH_TEST_LOGS'] ? join(process.env['PARAPH_TEST_LOGS'], 'ceremonies') : '/dev/null',
+    dest: process.env['PARAPH_TEST_LOGS'] ?? '/dev/null',
     sync: true,
   })
   const worker = await startWorker(
     {
       ...{ socket: samSocket(sockets, 0), socketMode: 0o600, adminSocket: adminSocket(sockets, 0) },
       ...{ databaseUrl: database.samUrl, hsmUri: env['PARAPH_HSM'] ?? '', demo: false, keysDir: join(folder, 'keys') },
-      ...{ node: 'test', basicLogin: true, logLevel: 'trace', instance, publicUrl: 'http://127.0.0.1' },
+      ...{ node: 'test', basicLogin: true, logLevel: 'trace', instance },
     },
     { logger: pino({ level: 'trace' }, log) },
   )

@@ -19,9 +19,9 @@ before(async () => {
   env = { PARAPH_DATA: service.folder, PARAPH_KEYS: service.keysDir }
 })
 after(async () => {
-  await service.checkWorld()
-  await worker.close()
-  await service.close()
+  await service?.checkWorld()
+  await worker?.close()
+  await service?.close()
 })
 
 // biome-ignore lint/suspicious/noExplicitAny: tests look at answers of every shape

@@ -1,16 +1,31 @@
-/** Stands for a front or a SAM worker: tells what it was given in a file, and serves nothing. */
+/** Stands for a front or a SAM worker: tells in a file what it was given and when it stops, and serves nothing. */
 import { appendFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { supervised } from '../../src/supervised.js'
 
-const { settings, ready } = await supervised<{ node: string }>()
-// The one folder both know: where this module was compiled to says nothing, so that the name of the service carries it.
-const { name, keysDir } = settings as { name?: string; keysDir?: string }
-const told = name ?? `${keysDir}/told`
-appendFileSync(told, `${JSON.stringify({ pid: process.pid, settings, env: Object.keys(process.env) })}\n`)
+interface FakeSettings {
+  readonly node: string
+  readonly databaseUrl: string
+  /** A front's, where the test put the name of the file. */
+  readonly name?: string
+  /** A worker's: the file is in it. */
+  readonly keysDir?: string
+}
+
+const { settings, ready } = await supervised<FakeSettings>()
+const file = settings.name ?? `${settings.keysDir}/told`
+const tell = (facts: object) => appendFileSync(file, `${JSON.stringify(facts)}\n`)
+
+tell({ pid: process.pid, settings, env: Object.keys(process.env) })
 createServer().listen(0, '127.0.0.1')
 process.on('SIGTERM', () => {
-  appendFileSync(told, `${JSON.stringify({ stopped: settings.node })}\n`)
-  process.exit(0)
+  const { hostname, port } = new URL(settings.databaseUrl)
+  const end = (database: boolean) => {
+    tell({ stopped: settings.node.replace(/^.*\//, ''), database })
+    process.exit(0)
+  }
+  connect(Number(port), hostname)
+    .once('connect', () => end(true))
+    .once('error', () => end(false))
 })
 ready()

@@ -73,7 +73,7 @@ export async function startService(test: TestContext, clock: Clock): Promise<Fak
     async addCredential(spec, more = {}) {
       const key = await hsm.createServiceKey(randomUUID(), spec)
       const subject = { commonName: 'Demo Signer' }
-      const leaf = await issue(hsm, ca, root, { subject, publicKey: key.publicKey }, { clock })
+      const leaf = await issue(hsm, ca, root, { subject, publicKey: key.publicKey }, clock)
       const status = 'enabled' as const
       const credential: FakeCredential = {
         id: randomUUID(),

@@ -148,6 +148,9 @@ test('a table is aligned, and shortened only where the terminal is too narrow', 
     'a-name-that-is-lo…  1234567890',
     'b                   1',
   ])
+  const long = [{ one: 'x'.repeat(30), two: 'y'.repeat(24) }]
+  const [, even] = table(long, { one: 'ONE', two: 'TWO' }, ['one', 'two'], 42)
+  assert.equal(even, `${'x'.repeat(19)}…  ${'y'.repeat(19)}…`)
   assert.deepEqual(table(rows, headings, [], 30).at(1), 'a-name-that-is-long-and-goes-on  1234567890')
 })
 

@@ -7,7 +7,7 @@ import type { DigestAlgorithm } from '../../src/digest.js'
 import { startFront } from '../../src/front/main.js'
 import { readOpenApi, resolve } from '../../src/front/openapi.js'
 import { ajvOf, schemaAt } from '../../src/front/validate.js'
-import type { Hsm, ServiceKey, SignerKey } from '../../src/hsm/hsm.js'
+import type { Hsm } from '../../src/hsm/hsm.js'
 import type { World } from './check-world.js'
 import { type Answer, keepSecret, type TestService, type TestSigner } from './test-service.js'
 
@@ -117,8 +117,8 @@ export class CscClient {
     return answer
   }
 
-  /** A new session with a refresh token, or with nothing at all: whatever `body` asks for. */
-  tokens(body: object, headers: Record<string, string> = {}): Promise<Answer> {
+  /** Asks for tokens without sending one, and keeps none. */
+  tokens(body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
     return new CscClient(this.#service, this.version, { front: this.#front }).ask('auth/login', body, headers)
   }
 
@@ -190,25 +190,40 @@ export function assertRefused({ status, body }: Answer, wanted: number, error: s
   assert.deepEqual({ status, body }, { status: wanted, body: { error, error_description: description } })
 }
 
-/** Counts the signatures that signers' keys are asked for. */
-export function countingDevice(): { readonly calls: number; wrap(real: Hsm): Hsm } {
+/** Counts how often signers' keys are asked to sign, and lets a test act before that happens. */
+export interface WatchedDevice {
+  readonly calls: number
+  /** Done once, before the device is next asked. */
+  before: (() => Promise<unknown>) | undefined
+  wrap(real: Hsm): Hsm
+}
+
+export function watchedDevice(): WatchedDevice {
   let calls = 0
-  return {
+  const device: WatchedDevice = {
     get calls() {
       return calls
     },
+    before: undefined,
     wrap: (real) =>
       new Proxy(real, {
         get(target, name) {
           const value: unknown = Reflect.get(target, name, target)
           if (typeof value !== 'function') return value
-          return (...parameters: unknown[]) => {
-            if (name === 'sign' && (parameters[0] as SignerKey | ServiceKey).kind === 'signer') calls++
-            return Reflect.apply(value, target, parameters)
+          if (name !== 'sign') return value.bind(target)
+          return async (...parameters: Parameters<Hsm['sign']>) => {
+            if (parameters[0].kind === 'signer') {
+              calls++
+              const act = device.before
+              device.before = undefined
+              await act?.()
+            }
+            return real.sign(...parameters)
           }
         },
       }),
   }
+  return device
 }
 
 /** As an entry of the log says it; `rid` is the request. */

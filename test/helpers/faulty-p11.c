@@ -14,7 +14,7 @@
  *   pass         nothing: the first calls of several are to succeed
  *   fail <CKR>   the real module is not asked
  *   slow <ms>    the real module is asked later
- *   hang         never returns
+ *   hang         never returns, as long as the process that started this one is there
  *   crash        ends the process, as a fault in the module's memory would
  *   logout       the device forgets the login before it is asked
  *   forget       the device forgets all sessions, with the login and the session objects, before it is asked
@@ -130,6 +130,12 @@ static void forget_sessions(CK_ULONG session) {
   REAL(C_CloseAllSessions, (CK_ULONG))(info.slot);
 }
 
+/* Nobody would end a hung process whose supervisor was killed. */
+static void hang(void) {
+  for (pid_t parent = getppid(); getppid() == parent;) usleep(100000);
+  _exit(70);
+}
+
 static void crash(void) {
   /* No core file: it would hold keys, and lie in somebody's folder. */
   setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
@@ -142,7 +148,7 @@ static CK_RV before(const struct order *order, CK_ULONG session) {
   if (strcmp(what, "pass") == 0) return 0;
   if (strcmp(what, "fail") == 0) return order->argument;
   if (strcmp(what, "crash") == 0) crash();
-  if (strcmp(what, "hang") == 0) for (;;) pause();
+  if (strcmp(what, "hang") == 0) hang();
   if (strcmp(what, "slow") == 0)
     nanosleep(&(struct timespec){order->argument / 1000, order->argument % 1000 * 1000000}, NULL);
   else if (strcmp(what, "logout") == 0)

@@ -20,7 +20,7 @@ export interface TempDatabase {
 }
 
 /** Passwords of paraph_front and paraph_sam on a test server. */
-export const TEST_PASSWORD = 'test'
+const TEST_PASSWORD = 'test'
 
 /** As safe as a server has to be, and small. */
 export const TEST_SETTINGS = { shared_buffers: '32MB', max_connections: '300' }
@@ -54,7 +54,7 @@ export async function startTestServer(
 let own: Promise<string> | undefined
 
 /** URL of the superuser: the run's server where the runner started one, else one of this process, gone when it exits. */
-export function tempServer(): Promise<string> {
+function tempServer(): Promise<string> {
   const shared = process.env.PARAPH_TEST_PG
   if (shared) return Promise.resolve(shared)
   own ??= startTestServer().then(({ url, cluster }) => {

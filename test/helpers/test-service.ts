@@ -163,7 +163,6 @@ export class TestService {
       basicLogin: true,
       logLevel: 'trace',
       instance: this.#instance,
-      publicUrl: 'http://127.0.0.1',
     }
     this.workerSettings.push(settings)
     return settings

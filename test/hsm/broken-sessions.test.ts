@@ -233,7 +233,7 @@ describe('a PKCS#11 device whose sessions break', () => {
     pkcs11.C_CloseAllSessions(slot)
     const login = t.mock.method(pkcs11, 'C_Login')
     for (let attempt = 0; attempt < 3; attempt++) {
-      await assert.rejects(hsm.sign(key, ECDSA, digests(1), NEVER), { code: 'unavailable', message: /refuses the PIN/ })
+      await assert.rejects(hsm.sign(key, ECDSA, digests(1), NEVER), { code: 'refused', message: /refuses the PIN/ })
     }
     assert.equal(login.mock.callCount(), 1)
     writeFileSync(token.pinFile, right)

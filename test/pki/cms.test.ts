@@ -23,7 +23,7 @@ async function world(test: TestContext, spec: KeySpec) {
   const key = await hsm.createServiceKey('signer', spec)
   const root = await createRoot(hsm, ca, clock)
   const certify = () =>
-    issue(hsm, ca, root, { subject: { commonName: 'Demo Signer' }, publicKey: key.publicKey }, { clock })
+    issue(hsm, ca, root, { subject: { commonName: 'Demo Signer' }, publicKey: key.publicKey }, clock)
   const leaf = await certify()
   const rootFile = await files.put('root.pem', toPem('CERTIFICATE', root))
   const contentFile = await files.put('content', content)

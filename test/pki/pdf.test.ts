@@ -14,7 +14,7 @@ async function signedPdf(spec: KeySpec, mechanism: Mechanism) {
   const key = await hsm.createServiceKey('signer', spec)
   const root = await createRoot(hsm, ca, clock)
   const subject = { commonName: 'Demo Signer' }
-  const leaf = await issue(hsm, ca, root, { subject, publicKey: key.publicKey }, { clock })
+  const leaf = await issue(hsm, ca, root, { subject, publicKey: key.publicKey }, clock)
   const pdf = await preparePdf()
   const prepared = prepareCms({ messageDigest: pdf.digest(mechanism.hash), certificates: [leaf, root] })
   const [signature] = await hsm.sign(key, mechanism, [prepared.toSign], Number.POSITIVE_INFINITY)

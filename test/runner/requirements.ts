@@ -10,6 +10,7 @@ const PROGRAMS = {
   openssl: 'openssl',
   pdfsig: 'poppler-utils',
   certutil: 'libnss3-tools',
+  cc: 'gcc',
 } as const
 
 /** What is missing, a line each with what to type; empty when the tests can run. */

@@ -9,9 +9,9 @@
  *
  *   PARAPH_TEST_PG        URL of the server's superuser; see test/helpers/temp-database.ts
  *   PARAPH_TEST_RUN       an id of this run, for what its processes share; see test/helpers/temp-token.ts
- *   PARAPH_TEST_LOGS      a folder, where programs under test write what they log at the most talkative level
- *   PARAPH_TEST_SECRETS   a file, to which a test appends the secrets it knows, `kind<TAB>value` on a line: PINs, codes,
- *                         passwords, SADs, tokens, digests; bytes in hex or base64
+ *   PARAPH_TEST_LOGS      a file of its own, to which it appends what it has logged, at the most talkative level
+ *   PARAPH_TEST_SECRETS   a file, to which it appends the secrets it knows, a line each: PINs, codes, passwords, SADs,
+ *                         tokens, digests; bytes in hex or base64. `kind<TAB>value` names the kind as well
  *   TMPDIR                a folder that is gone when the run ends
  *
  * At the end whatever was printed or logged is searched for all of those secrets; a find fails the run, and the file and
@@ -19,17 +19,7 @@
  */
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import {
-  chmodSync,
-  closeSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -54,6 +44,7 @@ interface FileResult {
   /** What went wrong, a text each. */
   readonly failures: readonly string[]
   readonly output: string
+  readonly log: string
 }
 
 const options = process.argv.slice(2).filter((argument) => argument.startsWith('-'))
@@ -111,14 +102,11 @@ function testFiles(): string[] {
 }
 
 async function runAll(files: readonly string[], folder: string, url: string): Promise<FileResult[]> {
-  const logs = join(folder, 'logs')
-  mkdirSync(logs)
   writeFileSync(join(folder, 'secrets'), `database password\t${new URL(url).password}\n`, { mode: 0o600 })
   const env = {
     ...ownEnvironment(),
     PARAPH_TEST_PG: url,
     PARAPH_TEST_RUN: randomBytes(8).toString('hex'),
-    PARAPH_TEST_LOGS: logs,
     PARAPH_TEST_SECRETS: join(folder, 'secrets'),
   }
   const results: FileResult[] = []
@@ -148,7 +136,7 @@ async function runFile(file: string, place: string, env: NodeJS.ProcessEnv): Pro
   const args = ['--enable-source-maps', `--test-reporter=${reporter}`, `--test-reporter-destination=${place}.results`]
   const child = spawn(process.execPath, [...args, ...nodeOptions, compiled, ...(verbose ? ['--verbose'] : [])], {
     cwd: root,
-    env,
+    env: { ...env, PARAPH_TEST_LOGS: `${place}.log` },
     stdio: ['ignore', output, output],
     detached: true,
   })
@@ -173,7 +161,7 @@ async function runFile(file: string, place: string, env: NodeJS.ProcessEnv): Pro
   const { passed, failures } = readResults(`${place}.results`)
   if (hung) failures.push(`was still running after ${LONGEST_MS / 60_000} minutes`)
   else if (status !== '0' && failures.length === 0) failures.push(`ended with ${status}`)
-  const result = { file, passed, failures, output: readFileSync(place, 'utf8') }
+  const result = { file, passed, failures, output: readFileSync(place, 'utf8'), log: readIfThere(`${place}.log`) }
   tell(result, performance.now() - begun)
   return result
 }
@@ -219,14 +207,10 @@ function report(results: readonly FileResult[], folder: string): number {
 
 function findLeaks(results: readonly FileResult[], folder: string): string[] {
   const find = leakFinder(parseSecrets(readIfThere(join(folder, 'secrets'))))
-  const printed = results.map(({ file, output }) => ({ from: `test/${file} printed`, text: output }))
-  const logged = readdirSync(join(folder, 'logs'), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => ({
-      from: `the log ${entry.name} holds`,
-      text: readFileSync(join(entry.parentPath, entry.name), 'utf8'),
-    }))
-  return [...printed, ...logged].flatMap(({ from, text }) => find(text).map((kind) => `${from} a secret: ${kind}`))
+  return results.flatMap(({ file, output, log }) => [
+    ...find(output).map((kind) => `test/${file} printed a secret: ${kind}`),
+    ...find(log).map((kind) => `the log of test/${file} holds a secret: ${kind}`),
+  ])
 }
 
 function readIfThere(place: string): string {

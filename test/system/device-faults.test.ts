@@ -375,6 +375,19 @@ describe('one worker on a device that fails', () => {
     })
   }
 
+  test('a worker that dies while the device is gone is replaced when the device is back', async () => {
+    const agreement = await scene.agreement()
+    const [killed] = scene.processes.workerPids()
+    device.set(`* fail ${DEVICE_ERROR}`)
+    process.kill(killed as number, 'SIGKILL')
+    await until('it is gone', () => !scene.processes.workerPids().includes(killed as number))
+    await until('another one tries', () => scene.processes.workerPids().length === 1)
+    await until('and ends', () => scene.processes.workerPids().length === 0)
+    device.clear()
+    await agreement.requireSignedAgain()
+    await scene.check()
+  })
+
   test('what the deaths of workers and failed creations left open is closed as abandoned', async () => {
     const { service } = scene
     await scene.processes.stop()

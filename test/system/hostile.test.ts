@@ -321,6 +321,20 @@ describe('a superuser of the database who swaps rows obtains no signature', () =
     await service.admin('signer.unlock', { signer: service.signer.login })
   })
 
+  test('an authenticator that was revoked, made active again', async () => {
+    const [authenticator] = (await service.admin('authenticator.list', { signer: mallory.login })).authenticators
+    assert.ok(authenticator)
+    await service.admin('authenticator.revoke', { authenticatorId: authenticator.authenticatorId })
+    await put('factor', authenticator.authenticatorId, { state: 'active' })
+    await relogin()
+    await refused(malloryBearer, malloryCredential, mallory, 400)
+    await put('factor', authenticator.authenticatorId, { state: 'revoked' })
+    const { secret } = await service.admin('authenticator.enrol', { signer: mallory.login })
+    keepSecret(secret)
+    mallory = { ...mallory, secret }
+    await service.admin('signer.unlock', { signer: mallory.login })
+  })
+
   test('an authorization changed, copied or refilled', async () => {
     await relogin()
     const hashes = service.digests('what the signer agreed to')

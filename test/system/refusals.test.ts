@@ -6,7 +6,6 @@ import {
   assertLogged,
   assertRefused,
   type CscClient,
-  countingDevice,
   digests,
   ECDSA_WITH,
   HASH_OID,
@@ -17,13 +16,14 @@ import {
   spent,
   VERSIONS,
   type Version,
+  watchedDevice,
 } from '../helpers/csc.js'
 import { type Answer, TestService } from '../helpers/test-service.js'
 
 const SHA1 = '1.3.14.3.2.26'
 /** RSASSA-PSS-params: SHA-256 throughout, salt of 32 bytes. */
 const PSS_SHA256 = 'MDSgDzANBglghkgBZQMEAgEFAKEcMBoGCSqGSIb3DQEBCDANBglghkgBZQMEAgEFAKIDAgEg'
-const device = countingDevice()
+const device = watchedDevice()
 
 let service: TestService
 let front: OwnFront
@@ -104,6 +104,7 @@ const signHashCases = (): Case[] => [
   { name: 'a credential that is no id', fields: { credentialID: "' or 1=1 --" }, ...UNKNOWN_CREDENTIAL },
   { name: 'an empty credential', fields: { credentialID: '' }, ...UNKNOWN_CREDENTIAL },
   { name: 'a credential that nobody has', fields: { credentialID: randomUUID() }, ...UNKNOWN_CREDENTIAL },
+  { name: 'a credential longer than any', fields: { credentialID: 'x'.repeat(5000) }, ...UNKNOWN_CREDENTIAL },
   { name: 'no hashes', fields: { hashes: undefined }, ...HASHES_MISSING },
   { name: 'hashes of null', fields: { hashes: null }, ...HASHES_MISSING },
   ...hashCases(),
@@ -251,6 +252,12 @@ const authorizeCases = (): Case[] => [
   {
     name: 'a credential that nobody has',
     fields: { credentialID: randomUUID() },
+    ...UNKNOWN_CREDENTIAL,
+    worker: 'sad.denied',
+  },
+  {
+    name: 'a credential longer than any',
+    fields: { credentialID: 'x'.repeat(5000) },
     ...UNKNOWN_CREDENTIAL,
     worker: 'sad.denied',
   },

@@ -40,7 +40,8 @@ async function* examineDemoDevice(
   instance: Instance | undefined,
   databaseUrl: string | undefined,
 ): AsyncGenerator<Finding> {
-  const repair = 'Put that right, or restore the keys folder, or begin a new demo: move its data folder and its keys folder away.'
+  const repair =
+    'Put that right, or restore the keys folder, or begin a new demo: move its data folder and its keys folder away.'
   try {
     const device = await chooseDemoDevice(config.keys, instance?.device)
     const words = device.kind === 'softhsm' ? 'SoftHSM' : 'the memory device, since SoftHSM is not installed'

@@ -41,7 +41,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
  * Login and password of an `Authorization: Basic` header (RFC 7617), in UTF-8.
  * @throws ServiceError `login_malformed`, `login_undecodable`
  */
-export function basicCredentials(header: string | undefined): { login: string; password: string } {
+function basicCredentials(header: string | undefined): { login: string; password: string } {
   const encoded = BASIC.exec(header ?? '')?.[1]
   const bytes = encoded === undefined ? undefined : decodeBase64(encoded)
   if (bytes === undefined) throw new ServiceError('login_malformed')

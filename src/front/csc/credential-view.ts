@@ -104,7 +104,7 @@ function certificateFields(row: CredentialRow): Omit<CertificateV1, 'status' | '
 }
 
 /** `YYYYMMDDHHMMSSZ`. */
-export function generalizedTime(time: Date): string {
+function generalizedTime(time: Date): string {
   return `${time.toISOString().slice(0, 19).replaceAll(/[-:T]/g, '')}Z`
 }
 

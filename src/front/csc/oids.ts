@@ -16,8 +16,8 @@ export interface SignatureAlgorithm {
   readonly hash?: DigestAlgorithm
 }
 
-export const RSA = '1.2.840.113549.1.1.1'
-export const RSASSA_PSS = '1.2.840.113549.1.1.10'
+const RSA = '1.2.840.113549.1.1.1'
+const RSASSA_PSS = '1.2.840.113549.1.1.10'
 export const MGF1 = '1.2.840.113549.1.1.8'
 
 const SIGNATURES: Readonly<Record<string, SignatureAlgorithm>> = {
