@@ -23,10 +23,11 @@ FROM node:24-bookworm-slim AS base
 LABEL org.opencontainers.image.title="paraph" \
       org.opencontainers.image.description="A remote signing service: keys in a hardware security module, hashes over the CSC API" \
       org.opencontainers.image.licenses="Apache-2.0"
-# Fixed numbers: compose.yaml runs the front as another user of this group. The folder of the sockets hands its group on.
+# Fixed numbers: compose.yaml runs the front as another user of this group, for whom its folder must not be closed. The
+# folder of the sockets hands its group on.
 RUN groupadd --gid 10001 paraph \
  && useradd --uid 10001 --gid paraph --home-dir /var/lib/paraph --no-create-home --shell /usr/sbin/nologin paraph \
- && install -d -o paraph -g paraph -m 0700 /var/lib/paraph \
+ && install -d -o paraph -g paraph -m 0711 /var/lib/paraph \
  && install -d -o paraph -g paraph -m 2750 /run/paraph \
  && ln -s /opt/paraph/dist/cli/main.js /usr/local/bin/paraph
 # Owned by root: the service cannot change its own program.

@@ -50,4 +50,4 @@ trial=$("${buildah[@]}" from --pull-never --signature-policy "$folder/policy.jso
 trap '"${buildah[@]}" rm "$trial" >/dev/null' EXIT
 "${buildah[@]}" run "$trial" -- paraph --version
 "${buildah[@]}" run "$trial" -- id
-echo "Start it: ${buildah[*]} run $trial -- paraph serve"
+echo "To start one: ${buildah[*]} from --pull-never paraph:service, and ${buildah[*]} run NAME -- paraph serve"

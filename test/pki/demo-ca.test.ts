@@ -50,7 +50,7 @@ describe('the demo CA', () => {
     assert.notEqual(one.serialNumber, other.serialNumber)
     assert.equal(one.notBefore.getTime(), Date.UTC(2026, 5, 15, 12))
     assert.equal(one.notAfter.getTime(), Date.UTC(2026, 8, 13, 12))
-    assert.ok(Buffer.from(root).includes(Buffer.from('03020106', 'hex'))) // keyUsage as DER writes it
+    assert.ok(Buffer.from(root).includes(Buffer.from('03020204', 'hex'))) // keyUsage as DER writes it
     assert.deepEqual([one.ca, one.pathLength], [true, 0])
     assert.deepEqual(one.keyUsage, ['keyCertSign'])
   })
