@@ -1,4 +1,22 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
+import { ServiceError } from './errors.js'
+
+/** A row that does not fit its binding: somebody else than a SAM worker wrote it. Nothing is done with it. */
+export class TamperedRow extends ServiceError {
+  constructor(table: string) {
+    super('internal', { cause: new Error(`a row of ${table} does not fit its binding`) })
+  }
+}
+
+/** Whether the request was refused for what it is, and not because the service cannot serve now. */
+export function isRefusal(error: ServiceError): boolean {
+  return error.code !== 'unavailable' && error.code !== 'overloaded'
+}
+
+/** What the log says of a refusal. */
+export function reasonOf(error: ServiceError): string {
+  return error instanceof TamperedRow ? 'row_tampered' : error.code
+}
 
 type Field = string | number | boolean | Date | Uint8Array | null | undefined | readonly Uint8Array[]
 

@@ -1,7 +1,7 @@
 import type { FrontVerbs } from '../activation.js'
 import type { AuditEvent } from '../audit/event.js'
 import type { TransactionLog, Tx } from '../audit/transaction-log.js'
-import type { RowBinding } from '../binding.js'
+import { isRefusal, type RowBinding, reasonOf } from '../binding.js'
 import type { Clock } from '../clock.js'
 import type { Credential } from '../credentials/credential.js'
 import { readCredential } from '../credentials/credential-store.js'
@@ -46,7 +46,7 @@ export async function authorize(
   request: Request,
 ): Promise<{ sad: string; expiresIn: number }> {
   const { transactions } = services
-  const { caller, credential } = await transactions.transact((tx) => readContext(services, tx, request))
+  const { caller, credential } = await loadContext(services, request)
   const denied = (code: string): AuditEvent => ({
     type: 'sad.denied',
     outcome: 'refused',
@@ -133,6 +133,25 @@ export async function authorize(
   })
   if ('code' in outcome) throw new ServiceError(outcome.code)
   return { sad, expiresIn: outcome.expiresIn }
+}
+
+async function loadContext(services: AuthorizeServices, request: Request) {
+  const { transactions } = services
+  try {
+    return await transactions.transact((tx) => readContext(services, tx, request))
+  } catch (error) {
+    if (error instanceof ServiceError && isRefusal(error)) {
+      const actor = { kind: 'anonymous' } as const
+      await transactions.append({
+        type: 'sad.denied',
+        outcome: 'refused',
+        actor,
+        origin: request.origin,
+        why: reasonOf(error),
+      })
+    }
+    throw error
+  }
 }
 
 async function readContext(services: AuthorizeServices, tx: Tx, request: Request) {

@@ -1,8 +1,7 @@
 import type { Origin } from '../activation.js'
 import type { AuditEvent } from '../audit/event.js'
-import type { RowBinding } from '../binding.js'
+import { type RowBinding, reasonOf, TamperedRow } from '../binding.js'
 import { type Credential, keyName } from '../credentials/credential.js'
-import { TamperedRow } from '../credentials/credential-store.js'
 import type { Digest } from '../digest.js'
 import { type ErrorCode, ServiceError } from '../errors.js'
 import type { Mechanism } from '../hsm/hsm.js'
@@ -169,6 +168,6 @@ function signingEvent(
 }
 
 function deniedEvent(common: ReturnType<typeof signingEvent>, error: unknown): AuditEvent {
-  const why = error instanceof TamperedRow ? 'row_tampered' : error instanceof ServiceError ? error.code : 'internal'
+  const why = error instanceof ServiceError ? reasonOf(error) : 'internal'
   return { ...common, type: 'sign.denied', outcome: 'refused', why }
 }

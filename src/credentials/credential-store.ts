@@ -1,17 +1,7 @@
 import type { Tx } from '../audit/transaction-log.js'
-import type { RowBinding } from '../binding.js'
-import { ServiceError } from '../errors.js'
+import { type RowBinding, TamperedRow } from '../binding.js'
 import type { CredentialId } from '../ids.js'
 import { CREDENTIAL_COLUMNS, type Credential, credentialFields } from './credential.js'
-
-/** A row that does not fit its binding: somebody else than a SAM worker wrote it. Nothing is done with it. */
-export class TamperedRow extends ServiceError {
-  readonly table: string
-  constructor(table: string) {
-    super('internal', { cause: new Error(`a row of ${table} does not fit its binding`) })
-    this.table = table
-  }
-}
 
 /** Reads one credential and checks its binding. @throws TamperedRow */
 export async function readCredential(

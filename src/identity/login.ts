@@ -1,6 +1,7 @@
 import type { FrontVerbs, Origin } from '../activation.js'
+import type { AuditEvent } from '../audit/event.js'
 import type { TransactionLog } from '../audit/transaction-log.js'
-import { ServiceError } from '../errors.js'
+import { type ErrorCode, ServiceError } from '../errors.js'
 import { type ClientId, newId, type SignerId } from '../ids.js'
 import { clearGuesses, countGuess } from './guess.js'
 import type { PasswordHasher } from './password.js'
@@ -22,8 +23,19 @@ export interface LoginServices {
  * @throws ServiceError `login_disabled`, `login_failed`, `overloaded`, `unavailable`
  */
 export async function login(services: LoginServices, request: FrontVerbs['login']['request']): Promise<IssuedTokens> {
-  if (!services.basicLogin) throw new ServiceError('login_disabled')
   const { transactions, passwords } = services
+  const failed = (why: ErrorCode, signer?: SignerId): AuditEvent => ({
+    type: 'auth.login_failed',
+    outcome: 'refused',
+    actor: { kind: 'anonymous' },
+    origin: request.origin,
+    why,
+    evidence: { client: BASIC_CLIENT, ...(signer === undefined ? {} : { signer }) },
+  })
+  if (!services.basicLogin) {
+    await transactions.append(failed('login_disabled'))
+    throw new ServiceError('login_disabled')
+  }
   const [signer] = await transactions.query<{ id: SignerId; password_hash: string; state: string }>(
     'select id, password_hash, state from paraph.signer where lower(login) = lower($1)',
     [request.login],
@@ -37,14 +49,7 @@ export async function login(services: LoginServices, request: FrontVerbs['login'
     request.password,
   )
   if (!right || signer === undefined || signer.state !== 'active') {
-    await transactions.append({
-      type: 'auth.login_failed',
-      outcome: 'refused',
-      actor: { kind: 'anonymous' },
-      origin: request.origin,
-      why: 'login_failed',
-      evidence: { client: BASIC_CLIENT, ...(signer === undefined ? {} : { signer: signer.id }) },
-    })
+    await transactions.append(failed('login_failed', signer?.id))
     throw new ServiceError('login_failed')
   }
   return transactions.transact(async (tx, record) => {

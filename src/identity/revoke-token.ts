@@ -1,6 +1,6 @@
 import type { FrontVerbs } from '../activation.js'
 import type { TransactionLog } from '../audit/transaction-log.js'
-import { ServiceError } from '../errors.js'
+import { type ErrorCode, ServiceError } from '../errors.js'
 import type { SessionId } from '../ids.js'
 import { callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from './caller.js'
 import { revokeFamily } from './login.js'
@@ -17,13 +17,18 @@ export async function revokeToken(
   services: { transactions: TransactionLog },
   request: FrontVerbs['revoke']['request'],
 ): Promise<void> {
-  await services.transactions.transact(async (tx, record) => {
+  const refusal = await services.transactions.transact(async (tx, record): Promise<ErrorCode | undefined> => {
+    const refuse = (why: ErrorCode, signer?: string): ErrorCode => {
+      const actor = signer === undefined ? ({ kind: 'anonymous' } as const) : ({ kind: 'signer', id: signer } as const)
+      record({ type: 'auth.token_revoked', outcome: 'refused', actor, origin: request.origin, why })
+      return why
+    }
     const found = await tx.query<TokenRow>(
       `select ${TOKEN_COLUMNS} from paraph.token t ${TOKEN_JOINS} where t.hash = $1`,
       [secretHash(request.bearer)],
     )
     const caller = callerOf(found.rows[0])
-    if (typeof caller === 'string') throw new ServiceError(caller)
+    if (typeof caller === 'string') return refuse(caller)
     const { rows } = await tx.query<{ kind: string; session_id: SessionId; family: string }>(
       `update paraph.token set revoked_at = paraph.now()
         where hash = $1 and signer_id = $2 and client_id = $3 and revoked_at is null and expires_at > paraph.now()
@@ -31,7 +36,7 @@ export async function revokeToken(
       [secretHash(request.token), caller.signerId, caller.clientId],
     )
     const token = rows[0]
-    if (token === undefined) throw new ServiceError('revoke_token_unknown')
+    if (token === undefined) return refuse('revoke_token_unknown', caller.signerId)
     record({
       type: 'auth.token_revoked',
       outcome: 'ok',
@@ -46,5 +51,7 @@ export async function revokeToken(
     } else {
       await endSessions(tx, record, { session: token.session_id }, 'token_revoked', request.origin)
     }
+    return undefined
   })
+  if (refusal !== undefined) throw new ServiceError(refusal)
 }

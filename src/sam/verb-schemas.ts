@@ -3,7 +3,8 @@ import type { FrontVerb } from '../activation.js'
 
 /** The longest texts a front may send; far above what any of them is. */
 const token = { type: 'string', minLength: 1, maxLength: 512 } as const
-const text = { type: 'string', maxLength: 4096 } as const
+/** No NUL: PostgreSQL has no text with one. */
+const text = { type: 'string', maxLength: 4096, pattern: '^[^\\u0000]*$' } as const
 const algorithm = { enum: ['sha-256', 'sha-384', 'sha-512'] } as const
 const digests = {
   type: 'array',

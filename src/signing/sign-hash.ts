@@ -5,6 +5,7 @@ import { type RedeemServices, redeem, type SigningPermit } from '../authorizatio
 import type { SigningContext, SigningContexts } from '../authorization/signing-context.js'
 import type { SigningLog } from '../authorization/signing-log.js'
 import { FLUSH_REASON } from '../authorization/signing-log.js'
+import { isRefusal, reasonOf } from '../binding.js'
 import type { Clock } from '../clock.js'
 import { signerKey } from '../credentials/credential.js'
 import { requireUsable } from '../credentials/require-usable.js'
@@ -43,7 +44,7 @@ const OUTCOME_MS = 5000
  * @throws ServiceError
  */
 export async function signHash(services: SignHashServices, request: Request): Promise<FrontVerbs['sign']['response']> {
-  const context = await services.contexts.load(request)
+  const context = await loadContext(services, request)
   services.requireClock(context.now)
   const scope = await requireSignable(services, context, request)
 
@@ -67,6 +68,25 @@ export async function signHash(services: SignHashServices, request: Request): Pr
   await recordSuccess(services.log, permit, signatures)
   step('after-outcome', permit.operation)
   return { operation: permit.operation, signatures: signatures.map((bytes) => Buffer.from(bytes).toString('base64')) }
+}
+
+/** Who asks, for which key, with which authorization; nothing of it judged but the token and the credential's binding. */
+async function loadContext(services: SignHashServices, request: Request): Promise<SigningContext> {
+  try {
+    return await services.contexts.load(request)
+  } catch (error) {
+    if (error instanceof ServiceError && isRefusal(error)) {
+      const actor = { kind: 'anonymous' } as const
+      await services.log.append({
+        type: 'sign.denied',
+        outcome: 'refused',
+        actor,
+        origin: request.origin,
+        why: reasonOf(error),
+      })
+    }
+    throw error
+  }
 }
 
 /** The caller's usable credential, a mechanism its key can do, and digests of that mechanism's length. */
