@@ -12,7 +12,7 @@ export interface Place {
 }
 
 /** Retention classes: what proves the operation, and what only says where it came from. */
-export const OPENING_CLASS = { evidence: 1, network: 2 } as const
+const OPENING_CLASS = { evidence: 1, network: 2 } as const
 
 /** What opens some of an entry's digests. Kept beside the log, erasable, one for each retention class. */
 export interface Opening {

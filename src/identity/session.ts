@@ -4,7 +4,7 @@ import { type ClientId, newId, type SessionId, type SignerId } from '../ids.js'
 import { newSecretValue, secretHash } from './secret-value.js'
 
 /** A session starts at login and lasts this long, in seconds. */
-export const SESSION_SECONDS = 180
+const SESSION_SECONDS = 180
 /** How long a refresh token can open a new session, in seconds. */
 const REFRESH_SECONDS = 30 * 24 * 3600
 

@@ -104,7 +104,7 @@ export function readX509(der: Uint8Array): X509Certificate {
 }
 
 /** Upper-case hexadecimal of a certificate's serial number. */
-export function serialOf(serial: asn1js.Integer): string {
+function serialOf(serial: asn1js.Integer): string {
   const bytes = Buffer.from(serial.valueBlock.valueHexView)
   return (bytes.length > 1 && bytes[0] === 0 ? bytes.subarray(1) : bytes).toString('hex').toUpperCase()
 }

@@ -35,12 +35,12 @@ export function authorityKeyIdentifier(publicKey: Uint8Array): Extension {
 }
 
 /** RFC 5280 §4.2.1.2, method 1: SHA-1 over the key's bits, as a name and not as a protection. */
-export function keyIdentifier(publicKey: Uint8Array): Uint8Array {
+function keyIdentifier(publicKey: Uint8Array): Uint8Array {
   return createHash('sha1').update(keyBits(publicKey)).digest()
 }
 
 /** The subjectPublicKey bits of a DER SubjectPublicKeyInfo. */
-export function keyBits(publicKey: Uint8Array): Uint8Array {
+function keyBits(publicKey: Uint8Array): Uint8Array {
   return new PublicKeyInfo({ schema: decode(publicKey) }).subjectPublicKey.valueBlock.valueHexView
 }
 

@@ -38,7 +38,7 @@ let template: Promise<string> | undefined
  * The folder that is copied: made once a run, by whichever test process comes first. PARAPH_TEST_RUN names the run, and
  * its owner removes the folder; without it the run is this process.
  */
-export function templateToken(): Promise<string> {
+function templateToken(): Promise<string> {
   template ??= makeTemplate()
   return template
 }

@@ -20,7 +20,7 @@ import { setClock, tempDatabase } from './temp-database.js'
 import { type TempToken, tempToken } from './temp-token.js'
 
 /** A clock that moves with the real one, from where it was put. */
-export class MovedClock implements Clock {
+class MovedClock implements Clock {
   offset = 0
   now(): number {
     return Date.now() + this.offset

@@ -11,7 +11,7 @@ export interface Verdict {
 }
 
 /** Runs a program with stdout and stderr together, and never throws for what it says. */
-export function run(program: string, ...parameters: readonly string[]): Promise<Verdict> {
+function run(program: string, ...parameters: readonly string[]): Promise<Verdict> {
   return new Promise((resolve) => {
     execFile(program, parameters, (error, stdout, stderr) => resolve({ ok: error === null, text: stdout + stderr }))
   })

@@ -376,7 +376,9 @@ describe('a superuser of the database who swaps rows obtains no signature', () =
       session_id: hers.id,
       credential_id: malloryCredential,
     })
-    const asHers = await service.signHash(malloryBearer, malloryCredential, sad, hashes, { signAlgo: '1.2.840.10045.4.3.2' })
+    const asHers = await service.signHash(malloryBearer, malloryCredential, sad, hashes, {
+      signAlgo: '1.2.840.10045.4.3.2',
+    })
     assert.equal(asHers.status, 500, `the victim's authorization as hers: ${JSON.stringify(asHers.body)}`)
     await put('authorization', original.id, {
       signer_id: original.signer_id,
