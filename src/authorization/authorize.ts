@@ -8,10 +8,10 @@ import { readCredential } from '../credentials/credential-store.js'
 import { requireUsable } from '../credentials/require-usable.js'
 import { algorithmOfLength, DIGEST_LENGTH } from '../digest.js'
 import { ServiceError } from '../errors.js'
-import type { Hsm } from '../hsm/hsm.js'
+import { type Hsm, HsmError } from '../hsm/hsm.js'
 import { type Caller, callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
 import { FACTOR_COLUMNS, type Factor, factorFields, matchCode } from '../identity/factor.js'
-import { clearGuesses, countGuess, FACTOR_LIMIT } from '../identity/guess.js'
+import { clearGuesses, countGuess, FACTOR_LIMIT, takeBackGuess } from '../identity/guess.js'
 import type { PasswordHasher } from '../identity/password.js'
 import { newSecretValue, secretHash } from '../identity/secret-value.js'
 import { type AuthorizationId, type CredentialId, isUuid, newId } from '../ids.js'
@@ -76,20 +76,18 @@ export async function authorize(
     await transactions.append({ ...denied('code_locked'), type: 'factor.locked' })
     throw new ServiceError('code_locked')
   }
-  const factors = await transactions.query<Factor>(
-    `select ${FACTOR_COLUMNS} from paraph.factor where signer_id = $1 and state = 'active'`,
-    [caller.signerId],
+  const { factors, match, pinRight } = await compareFactors(services, caller, usable, request).catch(
+    async (error: unknown) => {
+      if (!(error instanceof HsmError || error instanceof ServiceError)) throw error
+      // Nobody is told what was compared. If a device that is away counted against the signer, it would lock him out for
+      // as long as it was away, and longer.
+      await transactions.transact(async (tx, record) => {
+        await takeBackGuess(tx, caller.signerId, 'factor')
+        record(denied('unavailable'))
+      })
+      throw error instanceof ServiceError ? error : new ServiceError('unavailable', { retryAfter: 1, cause: error })
+    },
   )
-  const match = await matchCode(
-    services.hsm,
-    services.binding,
-    factors,
-    request.factors.code ?? '',
-    services.clock.now(),
-  )
-  const pinRight =
-    usable.pin_hash === null || (await services.passwords.verify('pin', usable.pin_hash, request.factors.pin ?? ''))
-
   const sad = newSecretValue()
   const outcome = await transactions.transact(async (tx, record): Promise<Refusal | { expiresIn: number }> => {
     // A right code is burned whatever becomes of the rest, so that it tells nothing twice.
@@ -133,6 +131,18 @@ export async function authorize(
   })
   if ('code' in outcome) throw new ServiceError(outcome.code)
   return { sad, expiresIn: outcome.expiresIn }
+}
+
+/** Code and PIN, always both, so that the time it takes says nothing about the one that was wrong. */
+async function compareFactors(services: AuthorizeServices, caller: Caller, credential: Credential, request: Request) {
+  const factors = await services.transactions.query<Factor>(
+    `select ${FACTOR_COLUMNS} from paraph.factor where signer_id = $1 and state = 'active'`,
+    [caller.signerId],
+  )
+  const { code = '', pin = '' } = request.factors
+  const match = await matchCode(services.hsm, services.binding, factors, code, services.clock.now())
+  const pinRight = credential.pin_hash === null || (await services.passwords.verify('pin', credential.pin_hash, pin))
+  return { factors, match, pinRight }
 }
 
 async function loadContext(services: AuthorizeServices, request: Request) {

@@ -53,7 +53,9 @@ export function asHsmError(error: unknown, begun: boolean): HsmError {
   return new HsmError(code, `the device failed: ${describeFailure(error)}`, { cause: error })
 }
 
-/** @throws HsmError `unavailable` when `performance.now()` is past the deadline */
-export function requireInTime(deadline: number): void {
-  if (performance.now() > deadline) throw new HsmError('unavailable', 'the deadline has passed')
+/** @returns `performance.now()` @throws HsmError `unavailable` when that is past the deadline */
+export function requireInTime(deadline: number): number {
+  const now = performance.now()
+  if (now > deadline) throw new HsmError('unavailable', 'the deadline has passed')
+  return now
 }

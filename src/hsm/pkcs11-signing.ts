@@ -10,6 +10,12 @@ import { type Handle, isLost } from './pkcs11.js'
 import { cacheName, decodeWrapped, wrappedKeyContext } from './sealed-blob.js'
 import { unseal } from './sealing.js'
 
+/**
+ * Longest that signing goes on before the event loop gets a turn, in milliseconds: a process that signs on a slow device
+ * must not be taken for a hung one.
+ */
+const LONGEST_TURN_MS = 50
+
 /** A key to sign with, and the connection that its handle belongs to. */
 interface Ready {
   readonly connection: Connection
@@ -29,10 +35,16 @@ export async function signDigests(
   const signatures: Uint8Array[] = []
   let begun = false
   let ready: Ready | undefined
+  let turnEnds = Number.POSITIVE_INFINITY
   try {
     for (const [index, digest] of digests.entries()) {
-      if (index > 0 && index % TURN[key.spec] === 0) await setImmediate()
-      requireInTime(deadline)
+      let now = requireInTime(deadline)
+      if (index > 0 && (index % TURN[key.spec] === 0 || now > turnEnds)) {
+        await setImmediate()
+        turnEnds = Number.POSITIVE_INFINITY
+        now = requireInTime(deadline)
+      }
+      turnEnds = Math.min(turnEnds, now + LONGEST_TURN_MS)
       ready = readyToSign(device, key, ready, ({ connection, lease }, beginning) =>
         connection.operate((session) => {
           connection.pkcs11.C_SignInit(session, how, lease.key)

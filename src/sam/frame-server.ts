@@ -4,12 +4,14 @@ import type { Logger } from 'pino'
 import type { AnswerFrame, RequestFrame } from '../activation.js'
 import { ServiceError } from '../errors.js'
 import { encodeFrame, FrameReader } from '../frames.js'
+import { HsmError } from '../hsm/hsm.js'
 
 export type FrameHandler = (frame: RequestFrame) => Promise<unknown>
 
 /**
  * Answers frames on a unix socket, each by itself and in any order. What a
- * handler throws becomes an error frame: a ServiceError with its code, anything else as `internal`, with a line in the log.
+ * handler throws becomes an error frame: a ServiceError with its code, a device that is away as `unavailable`, anything else
+ * as `internal`, with a line in the log.
  */
 export class FrameServer {
   readonly #server: Server
@@ -109,7 +111,7 @@ function errorFrame(
   verb: string,
   logger: Logger,
 ): { code: ServiceError['code']; detail?: string; retryAfter?: number } {
-  const known = error instanceof ServiceError ? error : new ServiceError('internal', { cause: error })
+  const known = asServiceError(error)
   if (known.code === 'internal' || known.code === 'unavailable') {
     // Messages of our own and of the drivers; both are free of what requests carry.
     logger.error({ verb, code: known.code, cause: causeOf(known) }, 'a request failed')
@@ -119,6 +121,16 @@ function errorFrame(
     ...(known.detail === undefined ? {} : { detail: known.detail }),
     ...(known.retryAfter === undefined ? {} : { retryAfter: known.retryAfter }),
   }
+}
+
+const DEVICE_AWAY: readonly string[] = ['unavailable', 'indeterminate', 'refused']
+
+function asServiceError(error: unknown): ServiceError {
+  if (error instanceof ServiceError) return error
+  if (error instanceof HsmError && DEVICE_AWAY.includes(error.code)) {
+    return new ServiceError('unavailable', { retryAfter: 1, cause: error })
+  }
+  return new ServiceError('internal', { cause: error })
 }
 
 function causeOf(error: ServiceError): string | undefined {

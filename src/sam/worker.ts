@@ -56,7 +56,8 @@ export async function startWorker(
   const { logger, clock = systemClock } = options
   await requireSafe(settings.databaseUrl)
   const pool = openPool(settings.databaseUrl, { max: 2 })
-  const hsm = options.hsm ?? (await openHsm(settings.hsmUri))
+  const device = options.hsm ?? (await openHsm(settings.hsmUri))
+  const hsm = endWhenStuck(device, logger)
   const log = await requireLog(pool, settings)
   const keyring = await openKeyring(hsm, pool, log.instance)
   const binding = new RowBinding(keyring.binding)
@@ -144,8 +145,39 @@ export async function startWorker(
       await transactions.close()
       await pool.end()
       await ca?.hsm.close()
-      if (options.hsm === undefined) await hsm.close()
+      if (options.hsm === undefined) await device.close()
     },
+  }
+}
+
+/**
+ * Key making runs beside the event loop, so that a module which hangs in it goes unnoticed by the supervisor and keeps one of
+ * the few threads for good. A process that is stuck there ends itself, and is replaced.
+ */
+const KEY_MAKING_MS = 60_000
+
+function endWhenStuck(device: Hsm, logger: Logger): Hsm {
+  const generateSignerKey: Hsm['generateSignerKey'] = async (spec, associatedData) => {
+    const stuck = setTimeout(() => {
+      logger.fatal({ spec }, 'the device makes no key and does not answer; this worker ends')
+      process.kill(process.pid, 'SIGKILL')
+    }, KEY_MAKING_MS)
+    try {
+      return await device.generateSignerKey(spec, associatedData)
+    } finally {
+      clearTimeout(stuck)
+    }
+  }
+  return {
+    description: device.description,
+    random: (length) => device.random(length),
+    generateSignerKey,
+    sign: (key, mechanism, digests, deadline) => device.sign(key, mechanism, digests, deadline),
+    createServiceKey: (name, spec) => device.createServiceKey(name, spec),
+    serviceKey: (name) => device.serviceKey(name),
+    seal: (plaintext, associatedData) => device.seal(plaintext, associatedData),
+    unseal: (sealed, associatedData) => device.unseal(sealed, associatedData),
+    close: () => device.close(),
   }
 }
 

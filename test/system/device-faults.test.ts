@@ -74,7 +74,7 @@ class Scene {
   /** One that has digests left; each is of another signer, so that no test has to wait for the next one-time code. */
   async agreement(spec: KeySpec = 'p-256'): Promise<Agreement> {
     const current = this.#agreements.get(spec)
-    if (current !== undefined && current.left >= 20) return current
+    if (current !== undefined && current.left >= 50) return current
     const signer = await this.newSigner()
     const made = await Agreement.make(this, signer, await this.newCredential(signer, spec), spec)
     this.#agreements.set(spec, made)
@@ -307,10 +307,49 @@ describe('one worker on a device that fails', () => {
     const list = await service.post('/csc/v2/credentials/list', {}, { bearer: agreement.bearer })
     assert.deepEqual(list.body.credentialIDs, [agreement.credential])
     assert.equal((await service.post('/csc/v2/info', {})).status, 200)
+    await assert.rejects(service.admin('authenticator.enrol', { signer: signer.login }), { code: 'unavailable' })
     await service.login(signer)
     device.clear()
     await agreement.requireSigned()
     await until('health has noticed', async () => (await scene.health()).status === 'ready')
+  })
+
+  test('an authorization while the device is gone: 503, no guess is counted, and the code is good afterwards', async () => {
+    const { service } = scene
+    const signer = await scene.newSigner()
+    const credentialID = await scene.newCredential(signer, 'p-256')
+    const bearer = await service.login(signer)
+    const [hash] = service.digests('authorized later')
+    const authorize = () =>
+      service.post(
+        '/csc/v2/credentials/authorize',
+        {
+          credentialID,
+          numSignatures: 1,
+          hashes: [hash],
+          hashAlgorithmOID: '2.16.840.1.101.3.4.2.1',
+          authData: [{ id: 'OTP', value: service.code(signer) }],
+        },
+        { bearer },
+      )
+    device.set(`* fail ${DEVICE_ERROR}`)
+    for (let attempt = 0; attempt < 5; attempt++) assertUnavailable(await authorize())
+    device.clear()
+    const answer = await authorize()
+    assert.equal(answer.status, 200, JSON.stringify(answer.body))
+    await scene.check()
+  })
+
+  test('a device that takes a tenth of a second for a signature is not taken for a hung one', async () => {
+    const agreement = await scene.agreement()
+    const pids = scene.processes.workerPids()
+    const hashes = agreement.take(40)
+    device.set('C_Sign slow 100')
+    const answer = await agreement.sign(hashes)
+    device.clear()
+    await agreement.requireRight(answer, hashes)
+    assert.deepEqual(scene.processes.workerPids(), pids)
+    await scene.check()
   })
 
   test('a key that cannot be made or wrapped, or signs its request wrong, becomes no credential; others sign meanwhile', async () => {
