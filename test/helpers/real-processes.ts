@@ -1,7 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { pino } from 'pino'
 import { freePort } from '../../src/db/cluster.js'
+import { createSamClient } from '../../src/front/sam-client.js'
 import { startSupervisor } from '../../src/sam/supervisor.js'
 import type { TestService } from './test-service.js'
 
@@ -40,7 +43,12 @@ export async function startProcesses(service: TestService, options: RealProcesse
   }))
   const clockFile = join(service.folder, 'clock')
   const preload = [...(options.preload ?? []), ...(options.movedClock ? ['moved-clock'] : [])]
-  if (options.movedClock) service.onClock((offset) => writeFileSync(clockFile, String(offset)))
+  if (options.movedClock) {
+    service.onClock(
+      (offset) => writeFileSync(clockFile, String(offset)),
+      () => agreed(settings.map(({ socket }) => socket)),
+    )
+  }
   const workers = startSupervisor({
     name: 'sam worker',
     count: settings.length,
@@ -81,6 +89,27 @@ export async function startProcesses(service: TestService, options: RealProcesse
       await front.stop()
       await workers.stop()
     },
+  }
+}
+
+/** Resolves when every worker finds its clock and the database's together again. */
+async function agreed(sockets: readonly string[]): Promise<void> {
+  for (const socket of sockets) {
+    const sam = createSamClient({ sockets: [socket], logger: pino({ level: 'silent' }) })
+    try {
+      const end = performance.now() + 10_000
+      while (
+        !(await sam.call('health', {}).then(
+          ({ clock }) => clock,
+          () => false,
+        ))
+      ) {
+        if (performance.now() > end) throw new Error('a worker does not follow the clock')
+        await setImmediate()
+      }
+    } finally {
+      await sam.close()
+    }
   }
 }
 

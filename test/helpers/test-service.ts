@@ -78,6 +78,7 @@ export class TestService {
   #token: TempToken | undefined
   #steps = 0
   #onClock: ((offset: number) => void) | undefined
+  #clockMoved: (() => Promise<void>) | undefined
 
   private constructor() {
     this.folder = mkdtempSync(join(tmpdir(), 'paraph-test-'))
@@ -245,9 +246,10 @@ export class TestService {
     return code
   }
 
-  /** What else moves with the clocks, such as that of other processes. */
-  onClock(move: (offset: number) => void): void {
+  /** What else moves with the clocks, such as that of other processes, and how to see that it has. */
+  onClock(move: (offset: number) => void, moved: () => Promise<void>): void {
     this.#onClock = move
+    this.#clockMoved = moved
     move(this.clock.offset)
   }
 
@@ -256,6 +258,7 @@ export class TestService {
     this.clock.offset += ms
     this.#onClock?.(this.clock.offset)
     await setClock(this.ownerUrl, this.clock.offset)
+    await this.#clockMoved?.()
   }
 
   /** POST to a door of CSC, as a client that knows only the specification. */

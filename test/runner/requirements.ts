@@ -11,6 +11,7 @@ const PROGRAMS = {
   pdfsig: 'poppler-utils',
   certutil: 'libnss3-tools',
   cc: 'gcc',
+  ps: 'procps',
 } as const
 
 /** What is missing, a line each with what to type; empty when the tests can run. */

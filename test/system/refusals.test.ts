@@ -36,9 +36,7 @@ before(async () => {
   ec = service.credentials['p-256'] as string
   front = await OwnFront.open(service)
 })
-after(async () => {
-  await service?.close()
-})
+after(() => service?.close())
 
 /** A fault, what the client is told, and the reason in the log. */
 interface Case {
