@@ -1,17 +1,16 @@
 /**
- * A load generator as a process of its own: keeps a number of connections busy with one request for a number of seconds,
- * and tells what came back. Settings as JSON on standard input, the result as JSON on standard output.
+ * A load generator as a process of its own: keeps connections busy for a number of seconds and tells what came back. Settings
+ * as JSON on standard input, the result as JSON on standard output.
  */
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 
 export interface LoadSettings {
   readonly port: number
-  readonly connections: number
   readonly seconds: number
   readonly path: string
-  readonly bearer: string
-  readonly body: string
+  /** One connection each, which sends the same request again and again. */
+  readonly callers: readonly { readonly bearer: string; readonly body: string }[]
 }
 
 export interface LoadResult {
@@ -25,24 +24,21 @@ export interface LoadResult {
 }
 
 const settings = JSON.parse(await text(process.stdin)) as LoadSettings
-const request = Buffer.from(
-  [
-    `POST ${settings.path} HTTP/1.1`,
-    'Host: 127.0.0.1',
-    'Content-Type: application/json',
-    `Authorization: Bearer ${settings.bearer}`,
-    `Content-Length: ${Buffer.byteLength(settings.body)}`,
-    '',
-    settings.body,
-  ].join('\r\n'),
-)
 const OK = Buffer.from('HTTP/1.1 200')
 const END = Buffer.from('\r\n\r\n')
 const latencies: number[] = []
 let failed = 0
 const end = performance.now() + settings.seconds * 1000
 
-function drive(): Promise<void> {
+function drive({ bearer, body }: LoadSettings['callers'][number]): Promise<void> {
+  const head = [
+    `POST ${settings.path} HTTP/1.1`,
+    'Host: 127.0.0.1',
+    'Content-Type: application/json',
+    `Authorization: Bearer ${bearer}`,
+    `Content-Length: ${Buffer.byteLength(body)}`,
+  ]
+  const request = Buffer.from(`${head.join('\r\n')}\r\n\r\n${body}`)
   return new Promise((resolve, reject) => {
     const socket = connect(settings.port, '127.0.0.1', () => ask())
     let sent = 0
@@ -71,7 +67,7 @@ function drive(): Promise<void> {
   })
 }
 
-await Promise.all(Array.from({ length: settings.connections }, drive))
+await Promise.all(settings.callers.map(drive))
 latencies.sort((a, b) => a - b)
 const at = (share: number) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? 0
 const { user, system } = process.cpuUsage()

@@ -10,7 +10,7 @@ import { freePort } from '../src/db/cluster.js'
 import type { Mechanism } from '../src/hsm/hsm.js'
 import { postmasterOf, type RealProcesses, startProcesses } from '../test/helpers/real-processes.js'
 import { startTestServer } from '../test/helpers/temp-database.js'
-import { TestService } from '../test/helpers/test-service.js'
+import { TestService, type TestSigner } from '../test/helpers/test-service.js'
 import type { LoadResult, LoadSettings } from './load.js'
 import { cpuOf, familyOf, run } from './processes.js'
 import type { RawSettings } from './raw-loop.js'
@@ -46,6 +46,11 @@ const CASES: readonly Case[] = [
   { name: 'P-256, 100 hashes a request', ...P256, batch: 100, connections: 16 },
 ]
 
+/** Each connection is a signer of its own: signers do not wait for one another's authorizations. */
+interface Signer extends TestSigner {
+  readonly credentials: Record<Case['key'], string>
+}
+
 interface Row {
   readonly rate: number
   readonly raw: number
@@ -61,17 +66,47 @@ interface Row {
 
 const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN
 
+async function newSigner(service: TestService, index: number): Promise<Signer> {
+  const signer = await service.newSigner(`signer${index}@example.test`, `Signer ${index}`)
+  const credential = (key: Case['key']) => service.newCredential(signer, key, { scal: '1', multisign: 1_000_000 })
+  return { ...signer, credentials: { 'rsa-2048': await credential('rsa-2048'), 'p-256': await credential('p-256') } }
+}
+
+/** Everybody logs in anew and authorizes as many signatures as there may be, with the code of the next 30 seconds. */
+async function authorized(
+  service: TestService,
+  wanted: Case,
+  signers: readonly Signer[],
+): Promise<LoadSettings['callers']> {
+  await service.moveClock(30_000)
+  const hashes = Array(wanted.batch).fill(Buffer.alloc(32, 7).toString('base64'))
+  return Promise.all(
+    signers.map(async (signer) => {
+      const credentialID = signer.credentials[wanted.key]
+      const bearer = await service.login(signer)
+      const authData = [{ id: 'OTP', value: service.code(signer) }]
+      const { status, body } = await service.post(
+        '/csc/v2/credentials/authorize',
+        { credentialID, numSignatures: 1_000_000, authData },
+        { bearer },
+      )
+      if (status !== 200) throw new Error(`authorize answered ${status} ${JSON.stringify(body)}`)
+      return { bearer, body: JSON.stringify({ credentialID, SAD: body.SAD, hashes, signAlgo: wanted.signAlgo }) }
+    }),
+  )
+}
+
 async function round(
   service: TestService,
   processes: RealProcesses,
   postmaster: number,
   wanted: Case,
-  credential: string,
+  signers: readonly Signer[],
 ): Promise<Row> {
   const owner = await service.owner()
   const { rows } = await owner.query(
     'select id, signer_id, generation, blob, public_key from paraph.credential where id = $1',
-    [credential],
+    [signers[0]?.credentials[wanted.key]],
   )
   const raws = await Promise.all(
     Array.from({ length: WORKERS }, () =>
@@ -88,25 +123,11 @@ async function round(
   )
   const raw = raws.reduce((sum, { rate }) => sum + rate, 0)
 
-  const bearer = await service.login()
-  const { body } = await service.post(
-    '/csc/v2/credentials/authorize',
-    { credentialID: credential, numSignatures: 1_000_000, authData: [{ id: 'OTP', value: await service.freshCode() }] },
-    { bearer },
-  )
-  const hash = Buffer.alloc(32, 7).toString('base64')
   const load: LoadSettings = {
     port: processes.port,
-    connections: wanted.connections,
     seconds: SECONDS,
     path: '/csc/v2/signatures/signHash',
-    bearer,
-    body: JSON.stringify({
-      credentialID: credential,
-      SAD: body.SAD,
-      hashes: Array(wanted.batch).fill(hash),
-      signAlgo: wanted.signAlgo,
-    }),
+    callers: await authorized(service, wanted, signers.slice(0, wanted.connections)),
   }
   await run<LoadResult>('load', { ...load, seconds: 1 })
   const groups = { front: processes.frontPids(), workers: processes.workerPids(), postgres: familyOf(postmaster) }
@@ -138,20 +159,12 @@ const service = await TestService.start({ workers: 0, fronts: 0 })
 const processes = await startProcesses(service, { workers: WORKERS, port: await freePort(), movedClock: true })
 try {
   await service.populate([])
-  const credentials = new Map<string, string>()
-  for (const key of ['rsa-2048', 'p-256'] as const) {
-    credentials.set(key, await service.newCredential(service.signer, key, { scal: '1', multisign: 1_000_000 }))
-  }
+  const signers: Signer[] = []
+  for (let i = 0; i < CONNECTIONS; i++) signers.push(await newSigner(service, i))
   const results: Record<string, Row[]> = {}
   for (let i = 0; i < ROUNDS; i++) {
     for (const wanted of CASES) {
-      const row = await round(
-        service,
-        processes,
-        postmasterOf(server.cluster.data),
-        wanted,
-        credentials.get(wanted.key) as string,
-      )
+      const row = await round(service, processes, postmasterOf(server.cluster.data), wanted, signers)
       results[wanted.name] = [...(results[wanted.name] ?? []), row]
       process.stderr.write(`round ${i + 1}: ${wanted.name}: ${row.ratio.toFixed(2)}\n`)
     }

@@ -235,6 +235,7 @@ declare
   at timestamptz;
   i integer;
   auth paraph.authorization%rowtype;
+  signing paraph.signing%rowtype;
   live boolean;
   ready boolean;
   wanted bytea[];
@@ -281,15 +282,17 @@ begin
                   at + make_interval(secs => s_seconds[i]));
       end if;
     elsif p_guard[i] = 2 then
-      update paraph.signing g set state = r_state[i], ended_at = at
-       where g.op = p_op[i] and g.state = 0
-         and (r_state[i] <> 1 or exists (
-           select from paraph.session s join paraph.authorization a on a.session_id = s.id
-            where a.id = g.authorization_id and a.revoked_at is null and s.ended_at is null));
-      if not found then
-        update paraph.signing set state = 5, ended_at = at where op = p_op[i] and state = 0;
-        reasons[i] := case when found then 6 else 8 end;
+      -- Found by its key alone: a condition on the state would have the planner walk the index of open signings, which is
+      -- all dead rows (measured: 81 against 20 microseconds for each).
+      select * into signing from paraph.signing where op = p_op[i] for update;
+      if signing.state is distinct from 0 then
+        reasons[i] := 8;
+        continue;
       end if;
+      select s.ended_at is null and a.revoked_at is null into live
+        from paraph.session s join paraph.authorization a on a.session_id = s.id where a.id = signing.authorization_id;
+      if r_state[i] = 1 and live is not true then reasons[i] := 6; end if;
+      update paraph.signing set state = case when reasons[i] = 0 then r_state[i] else 5 end, ended_at = at where op = p_op[i];
     end if;
   end loop;
   select audit.append(p_boot, p_no, p_body, p_signature, p_op,

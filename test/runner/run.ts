@@ -4,8 +4,9 @@
  *   npm test -- csc pki       only files whose path holds one of the words
  *   npm test -- --verbose     shows what passing files print, too
  *
- * Any other option is for Node's runner (`--test-name-pattern=replay`). Nothing is skipped: what the system lacks is named
- * with the command that installs it, and a skipped test fails the run. A test file finds in its environment
+ * Any other option is for Node's runner (`--test-name-pattern=replay`). What the system lacks is named with the command that
+ * installs it, and a skipped test fails the run, save those that need root: they are named where an ordinary user runs
+ * this. A test file finds in its environment
  *
  *   PARAPH_TEST_PG        URL of the server's superuser; see test/helpers/temp-database.ts
  *   PARAPH_TEST_RUN       an id of this run, for what its processes share; see test/helpers/temp-token.ts
@@ -32,6 +33,8 @@ import { missingRequirements } from './requirements.js'
 const AT_ONCE = 2
 /** A file that takes longer hangs. */
 const LONGEST_MS = 5 * 60_000
+/** The one reason for which a test may skip itself. */
+const NEEDS_ROOT = 'needs root'
 /** Of what a failed file printed. */
 const LINES_SHOWN = 100
 
@@ -43,6 +46,8 @@ interface FileResult {
   readonly passed: number
   /** What went wrong, a text each. */
   readonly failures: readonly string[]
+  /** Names of tests that an ordinary user cannot run. */
+  readonly forRoot: readonly string[]
   readonly output: string
   readonly log: string
 }
@@ -73,8 +78,12 @@ async function main(): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'paraph-test-'))
   // The user of the database server passes through when this runs as root.
   if (process.getuid?.() === 0) chmodSync(folder, 0o711)
-  process.env['TMPDIR'] = folder
-  const server = await startTestServer()
+  process.env.TMPDIR = folder
+  const server = await startTestServer().catch((error: unknown) => {
+    rmSync(folder, { recursive: true, force: true })
+    print([error instanceof Error ? error.message : String(error), '', '0 passed, 1 failed'])
+  })
+  if (server === undefined) return 1
   let cleaned: Promise<void> | undefined
   const cleanUp = () => {
     for (const pid of children) killGroup(pid)
@@ -158,18 +167,22 @@ async function runFile(file: string, place: string, env: NodeJS.ProcessEnv): Pro
     killGroup(pid)
   }
 
-  const { passed, failures } = readResults(`${place}.results`)
+  const { passed, failures, forRoot, ended } = readResults(`${place}.results`)
   if (hung) failures.push(`was still running after ${LONGEST_MS / 60_000} minutes`)
+  else if (!ended) failures.push(`ended with ${status} before its tests did`)
   else if (status !== '0' && failures.length === 0) failures.push(`ended with ${status}`)
-  const result = { file, passed, failures, output: readFileSync(place, 'utf8'), log: readIfThere(`${place}.log`) }
+  else if (passed + failures.length + forRoot.length === 0 && nodeOptions.length === 0) failures.push('holds no test')
+  const [printed, log] = [readIfThere(place), readIfThere(`${place}.log`)]
+  const result = { file, passed, failures, forRoot, output: printed, log }
   tell(result, performance.now() - begun)
   return result
 }
 
-function readResults(place: string): { passed: number; failures: string[] } {
+function readResults(place: string): { passed: number; failures: string[]; forRoot: string[]; ended: boolean } {
   let passed = 0
   let ended = false
   const failures: string[] = []
+  const forRoot: string[] = []
   // What follows the last line break was cut off with the process.
   for (const line of readIfThere(place).split('\n').slice(0, -1)) {
     const { result, name, told } = JSON.parse(line) as Omit<TestResult, 'result'> & {
@@ -178,11 +191,10 @@ function readResults(place: string): { passed: number; failures: string[] } {
     if (result === 'end') ended = true
     if (result === 'passed') passed += 1
     if (result === 'failed' || result === 'stray') failures.push(`${name}\n${indent(told)}`)
-    if (result === 'skipped') failures.push(`${name}\n    skipped: ${told}`)
+    if (result === 'skipped' && told === NEEDS_ROOT && process.getuid?.() !== 0) forRoot.push(name)
+    else if (result === 'skipped') failures.push(`${name}\n    skipped: ${told}`)
   }
-  if (!ended) failures.push('ended before its tests did')
-  else if (passed + failures.length === 0 && nodeOptions.length === 0) failures.push('holds no test')
-  return { passed, failures }
+  return { passed, failures, forRoot, ended }
 }
 
 function tell({ file, passed, failures, output }: FileResult, took: number): void {
@@ -201,6 +213,8 @@ function report(results: readonly FileResult[], folder: string): number {
   const summary = results.flatMap(({ file, failures }) =>
     failures.map((failure) => `test/${file}: ${failure.split('\n')[0]}`),
   )
+  const forRoot = results.flatMap((result) => result.forRoot.map((name) => `test/${result.file}: ${name}`))
+  if (forRoot.length > 0) print(['', 'Not run, since they need root:', ...forRoot])
   print(['', ...summary, ...leaks, `${passed} passed, ${failed} failed`])
   return failed === 0 ? 0 : 1
 }

@@ -322,14 +322,22 @@ for (const version of VERSIONS) {
     })
 
     test('the signer is suspended: nothing leaves', async () => {
-      await withheld(() => service.admin('signer.suspend', { signer: service.signer.login }))
-      await service.admin('signer.resume', { signer: service.signer.login })
+      const { login } = service.signer
+      try {
+        await withheld(() => service.admin('signer.suspend', { signer: login }))
+      } finally {
+        await service.admin('signer.resume', { signer: login })
+      }
     })
 
     test('the credential is suspended: nothing leaves', async () => {
-      const client = await withheld(() => service.admin('credential.suspend', { credentialID: credential }))
-      await service.admin('credential.resume', { credentialID: credential })
-      assert.equal((await client.list()).status, 200, 'the session has nothing to do with it')
+      const credentialID = credential
+      try {
+        const client = await withheld(() => service.admin('credential.suspend', { credentialID }))
+        assert.equal((await client.list()).status, 200, 'the session has nothing to do with it')
+      } finally {
+        await service.admin('credential.resume', { credentialID })
+      }
     })
   })
 
