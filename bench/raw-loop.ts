@@ -5,7 +5,7 @@
 import { text } from 'node:stream/consumers'
 import type { KeySpec, Mechanism } from '../src/hsm/hsm.js'
 import { openHsm } from '../src/hsm/open-hsm.js'
-import { VerificationKey } from '../src/openssl.js'
+import { VerificationKey } from '../src/hsm/openssl.js'
 
 export interface RawSettings {
   readonly hsmUri: string

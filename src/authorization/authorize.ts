@@ -8,7 +8,7 @@ import { readCredential } from '../credentials/credential-store.js'
 import { requireUsable } from '../credentials/require-usable.js'
 import { algorithmOfLength, DIGEST_LENGTH } from '../digest.js'
 import { ServiceError } from '../errors.js'
-import { type Hsm, HsmError } from '../hsm/hsm.js'
+import type { Hsm } from '../hsm/hsm.js'
 import { type Caller, callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
 import { FACTOR_COLUMNS, type Factor, factorFields, matchCode } from '../identity/factor.js'
 import { clearGuesses, countGuess, FACTOR_LIMIT, takeBackGuess } from '../identity/guess.js'
@@ -22,6 +22,7 @@ const SAD_SECONDS = 300
 
 export interface AuthorizeServices {
   readonly transactions: TransactionLog
+  /** `unseal` rejects with ServiceError `unavailable` while the device is away. */
   readonly hsm: Pick<Hsm, 'unseal'>
   readonly passwords: PasswordHasher
   readonly binding: RowBinding
@@ -78,14 +79,14 @@ export async function authorize(
   }
   const { factors, match, pinRight } = await compareFactors(services, caller, usable, request).catch(
     async (error: unknown) => {
-      if (!(error instanceof HsmError || error instanceof ServiceError)) throw error
+      if (!(error instanceof ServiceError)) throw error
       // Nobody is told what was compared. If a device that is away counted against the signer, it would lock him out for
       // as long as it was away, and longer.
       await transactions.transact(async (tx, record) => {
         await takeBackGuess(tx, caller.signerId, 'factor')
         record(denied('unavailable'))
       })
-      throw error instanceof ServiceError ? error : new ServiceError('unavailable', { retryAfter: 1, cause: error })
+      throw error
     },
   )
   const sad = newSecretValue()
@@ -94,8 +95,9 @@ export async function authorize(
     const burned = match !== undefined && (await burnStep(tx, match.factor, match.step))
     if (!burned || !pinRight) {
       record({ ...denied(burned ? 'pin_rejected' : 'code_rejected'), type: 'factor.failed', facts: { attempts } })
-      if (attempts >= FACTOR_LIMIT) {
+      if (attempts >= FACTOR_LIMIT && factors.length > 0) {
         await endFactors(tx, services.binding, factors)
+        await clearGuesses(tx, caller.signerId, 'factor')
         record({ ...denied('too_many_failures'), type: 'factor.ended', evidence: { signer: caller.signerId } })
       }
       return { code: burned ? 'pin_rejected' : 'code_rejected' }
@@ -106,6 +108,10 @@ export async function authorize(
       step: match.step,
       pin: usable.pin_hash !== null,
     })
+    if (authorization === undefined) {
+      record(denied('token_expired'))
+      return { code: 'token_expired' }
+    }
     record({
       type: 'sad.issued',
       outcome: 'ok',
@@ -232,13 +238,13 @@ async function insertAuthorization(
   digests: Uint8Array[] | undefined,
   sad: string,
   evidence: { factor: string; step: number; pin: boolean },
-): Promise<{ id: AuthorizationId; expiresIn: number }> {
+): Promise<{ id: AuthorizationId; expiresIn: number } | undefined> {
   const { rows } = await tx.query<{ now: Date; ends_at: Date }>(
     `select paraph.now() as now, ends_at from paraph.session where id = $1 and ended_at is null and ends_at > paraph.now() for share`,
     [caller.sessionId],
   )
   const [session] = rows
-  if (session === undefined) throw new ServiceError('token_expired')
+  if (session === undefined) return undefined
   const expires = Math.min(session.now.getTime() + SAD_SECONDS * 1000, session.ends_at.getTime())
   const row = {
     id: newId<AuthorizationId>(),

@@ -19,7 +19,8 @@ export async function askWorker<V extends LoggedVerb>(
   try {
     return await sam.call(verb, request)
   } catch (error) {
-    if (error instanceof ServiceError) throw refusalOf(error, error.detail)
+    // What the worker would not even read it has not written to the log.
+    if (error instanceof ServiceError && error.code !== 'request_malformed') throw refusalOf(error, error.detail)
     throw error
   }
 }

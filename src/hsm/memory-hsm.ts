@@ -2,7 +2,6 @@ import { generateKeyPair } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { setImmediate } from 'node:timers/promises'
 import type { Digest } from '../digest.js'
-import { SigningKey } from '../openssl.js'
 import { asHsmError, Calls, requireInTime } from './calls.js'
 import {
   type Hsm,
@@ -16,6 +15,7 @@ import {
 import { KeyCache, type Lease } from './key-cache.js'
 import { isRsa, KEY_BITS, requireFit, TURN } from './mechanisms.js'
 import { MemoryStore, type StoredKeys, type StoredServiceKey } from './memory-store.js'
+import { SigningKey } from './openssl.js'
 import {
   cacheName,
   decodeSealed,

@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import type { AnswerFrame, RequestFrame } from '../activation.js'
 import { ServiceError } from '../errors.js'
 import { encodeFrame, FrameReader } from '../frames.js'
-import { HsmError } from '../hsm/hsm.js'
+import { asServiceError } from './device.js'
 
 export type FrameHandler = (frame: RequestFrame) => Promise<unknown>
 
@@ -111,7 +111,8 @@ function errorFrame(
   verb: string,
   logger: Logger,
 ): { code: ServiceError['code']; detail?: string; retryAfter?: number } {
-  const known = asServiceError(error)
+  const translated = asServiceError(error)
+  const known = translated instanceof ServiceError ? translated : new ServiceError('internal', { cause: translated })
   if (known.code === 'internal' || known.code === 'unavailable') {
     // Messages of our own and of the drivers; both are free of what requests carry.
     logger.error({ verb, code: known.code, cause: causeOf(known) }, 'a request failed')
@@ -121,16 +122,6 @@ function errorFrame(
     ...(known.detail === undefined ? {} : { detail: known.detail }),
     ...(known.retryAfter === undefined ? {} : { retryAfter: known.retryAfter }),
   }
-}
-
-const DEVICE_AWAY: readonly string[] = ['unavailable', 'indeterminate', 'refused']
-
-function asServiceError(error: unknown): ServiceError {
-  if (error instanceof ServiceError) return error
-  if (error instanceof HsmError && DEVICE_AWAY.includes(error.code)) {
-    return new ServiceError('unavailable', { retryAfter: 1, cause: error })
-  }
-  return new ServiceError('internal', { cause: error })
 }
 
 function causeOf(error: ServiceError): string | undefined {

@@ -1,9 +1,9 @@
 import { Ajv, type JSONSchemaType, type ValidateFunction } from 'ajv'
 import type { FrontVerb } from '../activation.js'
 
-/** The longest texts a front may send; far above what any of them is. */
-const token = { type: 'string', minLength: 1, maxLength: 512 } as const
-/** No NUL: PostgreSQL has no text with one. */
+/** Only hashed, compared or looked up, so that any length is just a wrong value; no longer than a front's whole body. */
+const value = { type: 'string', maxLength: 262_144 } as const
+/** Goes into the database, which has no text with a NUL. */
 const text = { type: 'string', maxLength: 4096, pattern: '^[^\\u0000]*$' } as const
 const algorithm = { enum: ['sha-256', 'sha-384', 'sha-512'] } as const
 const digests = {
@@ -30,24 +30,24 @@ const object = (required: Record<string, unknown>, optional: Record<string, unkn
 })
 
 const schemas: Record<FrontVerb, object> = {
-  login: object({ origin, login: text, password: text, rememberMe: { type: 'boolean' } }),
-  refresh: object({ origin, refreshToken: token }),
-  revoke: object({ origin, bearer: token, token }, { hint: { enum: ['access_token', 'refresh_token'] } }),
+  login: object({ origin, login: text, password: value, rememberMe: { type: 'boolean' } }),
+  refresh: object({ origin, refreshToken: value }),
+  revoke: object({ origin, bearer: value, token: value }, { hint: { enum: ['access_token', 'refresh_token'] } }),
   authorize: object(
     {
       origin,
-      bearer: token,
-      credentialId: text,
+      bearer: value,
+      credentialId: value,
       numSignatures: { type: 'number' },
-      factors: object({}, { code: text, pin: text }),
+      factors: object({}, { code: value, pin: value }),
     },
     { digests: { ...digests, maxItems: 10_000 }, digestAlgorithm: algorithm, description: text },
   ),
   sign: object({
     origin,
-    bearer: token,
-    sad: { type: 'string', maxLength: 4096 },
-    credentialId: text,
+    bearer: value,
+    sad: value,
+    credentialId: value,
     digests,
     mechanism: {
       type: 'object',

@@ -24,6 +24,7 @@ import { SignatureVerifier } from '../signing/verify-signature.js'
 import { type AdminServices, administer } from './admin-verbs.js'
 import { Chores } from './chores.js'
 import { openDemoCa } from './demo-ca-files.js'
+import { guardedDevice } from './device.js'
 import { FrameServer } from './frame-server.js'
 import { openKeyring } from './keyring.js'
 import type { WorkerSettings } from './supervisor.js'
@@ -57,7 +58,7 @@ export async function startWorker(
   await requireSafe(settings.databaseUrl)
   const pool = openPool(settings.databaseUrl, { max: 2 })
   const device = options.hsm ?? (await openHsm(settings.hsmUri))
-  const hsm = endWhenStuck(device, logger)
+  const hsm = guardedDevice(device, logger)
   const log = await requireLog(pool, settings)
   const keyring = await openKeyring(hsm, pool, log.instance)
   const binding = new RowBinding(keyring.binding)
@@ -147,37 +148,6 @@ export async function startWorker(
       await ca?.hsm.close()
       if (options.hsm === undefined) await device.close()
     },
-  }
-}
-
-/**
- * Key making runs beside the event loop, so that a module which hangs in it goes unnoticed by the supervisor and keeps one of
- * the few threads for good. A process that is stuck there ends itself, and is replaced.
- */
-const KEY_MAKING_MS = 60_000
-
-function endWhenStuck(device: Hsm, logger: Logger): Hsm {
-  const generateSignerKey: Hsm['generateSignerKey'] = async (spec, associatedData) => {
-    const stuck = setTimeout(() => {
-      logger.fatal({ spec }, 'the device makes no key and does not answer; this worker ends')
-      process.kill(process.pid, 'SIGKILL')
-    }, KEY_MAKING_MS)
-    try {
-      return await device.generateSignerKey(spec, associatedData)
-    } finally {
-      clearTimeout(stuck)
-    }
-  }
-  return {
-    description: device.description,
-    random: (length) => device.random(length),
-    generateSignerKey,
-    sign: (key, mechanism, digests, deadline) => device.sign(key, mechanism, digests, deadline),
-    createServiceKey: (name, spec) => device.createServiceKey(name, spec),
-    serviceKey: (name) => device.serviceKey(name),
-    seal: (plaintext, associatedData) => device.seal(plaintext, associatedData),
-    unseal: (sealed, associatedData) => device.unseal(sealed, associatedData),
-    close: () => device.close(),
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Credential } from '../credentials/credential.js'
 import type { Digest } from '../digest.js'
 import { HsmError, type Mechanism } from '../hsm/hsm.js'
-import { VerificationKey } from '../openssl.js'
+import { VerificationKey } from '../hsm/openssl.js'
 
 const MAX_KEYS = 4096
 

@@ -12,8 +12,8 @@ import {
   type SignerKey,
 } from '../../src/hsm/hsm.js'
 import { isRsa, longestSalt } from '../../src/hsm/mechanisms.js'
+import { VerificationKey } from '../../src/hsm/openssl.js'
 import { specOfPublicKey } from '../../src/hsm/public-key.js'
-import { VerificationKey } from '../../src/openssl.js'
 import { opensslVerifies } from '../helpers/openssl-verify.js'
 
 const NEVER = Number.POSITIVE_INFINITY

@@ -275,13 +275,14 @@ export class OwnFront {
   readonly index: number
   readonly #service: TestService
   readonly #node: string
-  readonly #close: () => Promise<void>
+  readonly #stop: () => Promise<void>
+  #closed: Promise<void> | undefined
   readonly #refused = new Map<string, number>()
 
   private constructor(service: TestService, node: string, url: string, close: () => Promise<void>) {
     this.#service = service
     this.#node = node
-    this.#close = close
+    this.#stop = close
     this.index = service.urls.push(url) - 1
   }
 
@@ -301,8 +302,10 @@ export class OwnFront {
     this.#refused.set(key, (this.#refused.get(key) ?? 0) + 1)
   }
 
+  /** May be called again. */
   close(): Promise<void> {
-    return this.#close()
+    this.#closed ??= this.#stop()
+    return this.#closed
   }
 
   /** After `close`: the log has every refusal that was counted here, and no other. */

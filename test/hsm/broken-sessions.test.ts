@@ -5,9 +5,9 @@ import { after, before, describe, it, type TestContext } from 'node:test'
 import { type Digest, digest } from '../../src/digest.js'
 import type { Hsm, Mechanism, SignerKey } from '../../src/hsm/hsm.js'
 import { openHsm } from '../../src/hsm/open-hsm.js'
+import { verifyDigest } from '../../src/hsm/openssl.js'
 import { CK, type Handle, type Pkcs11 } from '../../src/hsm/pkcs11.js'
 import { findToken, openModule, type Pkcs11Module } from '../../src/hsm/pkcs11-module.js'
-import { verifyDigest } from '../../src/openssl.js'
 import { SOFTHSM, type TempToken, tempToken } from '../helpers/temp-token.js'
 
 const NEVER = Number.POSITIVE_INFINITY

@@ -6,8 +6,8 @@ import koffi from 'koffi'
 import { digest } from '../../src/digest.js'
 import { KEY_SPECS, type KeySpec, type Mechanism } from '../../src/hsm/hsm.js'
 import { ecdsaSigValue, fits, longestSalt, pkcs11Signing } from '../../src/hsm/mechanisms.js'
+import { SigningKey, VerificationKey, verifyDigest } from '../../src/hsm/openssl.js'
 import { specOfPublicKey } from '../../src/hsm/public-key.js'
-import { SigningKey, VerificationKey, verifyDigest } from '../../src/openssl.js'
 import { opensslVerifies } from '../helpers/openssl-verify.js'
 
 interface Vectors {

@@ -1,6 +1,6 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { type Hsm, HsmError, type KeySpec, type ServiceKey } from '../../src/hsm/hsm.js'
-import { SigningKey } from '../../src/openssl.js'
+import { SigningKey } from '../../src/hsm/openssl.js'
 
 const CURVE: Partial<Record<KeySpec, string>> = { 'p-256': 'P-256', 'p-384': 'P-384', 'p-521': 'P-521' }
 

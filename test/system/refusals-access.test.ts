@@ -50,6 +50,7 @@ before(async () => {
 })
 after(async () => {
   mock.restoreAll()
+  await front?.close()
   await service?.close()
 })
 

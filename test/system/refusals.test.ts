@@ -36,7 +36,10 @@ before(async () => {
   ec = service.credentials['p-256'] as string
   front = await OwnFront.open(service)
 })
-after(() => service?.close())
+after(async () => {
+  await front?.close()
+  await service?.close()
+})
 
 /** A fault, what the client is told, and the reason in the log. */
 interface Case {

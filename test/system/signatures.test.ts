@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { type DigestAlgorithm, digest } from '../../src/digest.js'
 import type { KeySpec, Mechanism } from '../../src/hsm/hsm.js'
-import { verifyDigest } from '../../src/openssl.js'
+import { verifyDigest } from '../../src/hsm/openssl.js'
 import {
   CscClient,
   digests,

@@ -1,5 +1,5 @@
 import type { Digest } from '../../digest.js'
-import { verifyDigest } from '../../openssl.js'
+import { verifyDigest } from '../../hsm/openssl.js'
 import { type PreparedCms, prepareCms } from '../../pki/cms.js'
 import { type Choice, chooseCredential } from './choose-credential.js'
 import type { CscCredential } from './csc-client.js'

@@ -1,8 +1,8 @@
 import koffi from 'koffi'
-import type { Digest, DigestAlgorithm } from './digest.js'
-import type { KeySpec, Mechanism } from './hsm/hsm.js'
-import { fits } from './hsm/mechanisms.js'
-import { specOfPublicKey } from './hsm/public-key.js'
+import type { Digest, DigestAlgorithm } from '../digest.js'
+import type { KeySpec, Mechanism } from './hsm.js'
+import { fits } from './mechanisms.js'
+import { specOfPublicKey } from './public-key.js'
 
 /**
  * Signing and verifying over ready digests, by the OpenSSL inside Node. Neither node:crypto nor WebCrypto does that: both
