@@ -22,11 +22,20 @@ export function isUuid(text: string): boolean {
   return UUID.test(text)
 }
 
-/** A new UUIDv7 (RFC 9562): the millisecond, then 74 random bits. Sorts by time of making. */
+let lastTime = 0
+let lastSequence = 0
+
+/**
+ * A new UUIDv7 (RFC 9562 §6.2, method 1): the millisecond, a 12-bit counter within it, then 62 random bits. Those that one
+ * process makes for one clock sort in the order they were made in.
+ */
 export function newId<Id extends string>(now: number = Date.now()): Id {
   const bytes = randomBytes(16)
+  const fresh = bytes.readUInt16BE(6) & 0x07ff
+  lastSequence = now === lastTime && lastSequence < 0x0fff ? lastSequence + 1 : fresh
+  lastTime = now
   bytes.writeUIntBE(now, 0, 6)
-  bytes[6] = ((bytes[6] as number) & 0x0f) | 0x70
+  bytes.writeUInt16BE(0x7000 | lastSequence, 6)
   bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80
   const hex = bytes.toString('hex')
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}` as Id
