@@ -18,8 +18,6 @@ export interface GroupCommitOptions<Guard> {
     flush: EncodedFlush,
     guards: readonly (Guard | undefined)[],
   ): { name: string; text: string; values: unknown[] }
-  /** Called with each new connection before anything else is sent on it. */
-  onConnect?(client: Client): Promise<void>
 }
 
 interface Waiting<Guard> {
@@ -219,7 +217,6 @@ export class GroupCommit<Guard> {
     const client = await openClient(this.#options.url)
     client.on('error', () => this.#drop(client))
     client.on('end', () => this.#drop(client))
-    await this.#options.onConnect?.(client)
     this.#client = client
     if (!this.#busy && (this.#doubt !== undefined || this.#waiting.length > 0)) void this.#drain()
   }

@@ -3,7 +3,6 @@ import type { AuditEvent } from '../audit/event.js'
 import { GroupCommit } from '../audit/group-commit.js'
 import { logItem, Sequence } from '../audit/sequence.js'
 import type { Clock } from '../clock.js'
-import type { Client } from '../db/pool.js'
 import type { AuthorizationId, ClientId, CredentialId, SessionId, SignerId } from '../ids.js'
 
 /** What must hold while an entry is committed, else its alternative is (paraph.flush, migration 0002). */
@@ -50,13 +49,12 @@ export class SigningLog {
   readonly #clock: Clock
   readonly boot: Boot
 
-  constructor(options: { url: string; boot: Boot; clock: Clock; onConnect?: (client: Client) => Promise<void> }) {
+  constructor(options: { url: string; boot: Boot; clock: Clock }) {
     this.#clock = options.clock
     this.boot = options.boot
     this.#commits = new GroupCommit<Guard>({
       url: options.url,
       sequence: new Sequence(options.boot, options.clock),
-      ...(options.onConnect === undefined ? {} : { onConnect: options.onConnect }),
       statement: (flush, guards) => {
         const spends = guards.map((guard) => (guard?.kind === 'spend' ? guard : undefined))
         const o = flush.openings
