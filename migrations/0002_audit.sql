@@ -237,6 +237,7 @@ declare
   auth paraph.authorization%rowtype;
   signing paraph.signing%rowtype;
   live boolean;
+  stopped smallint;
   ready boolean;
   wanted bytea[];
   rest bytea[];
@@ -289,9 +290,11 @@ begin
         reasons[i] := 8;
         continue;
       end if;
-      select s.ended_at is null and a.revoked_at is null into live
-        from paraph.session s join paraph.authorization a on a.session_id = s.id where a.id = signing.authorization_id;
-      if r_state[i] = 1 and live is not true then reasons[i] := 6; end if;
+      if r_state[i] = 1 then
+        select case when a.revoked_at is not null then 3 when s.ended_at is not null then 6 else 0 end into stopped
+          from paraph.session s join paraph.authorization a on a.session_id = s.id where a.id = signing.authorization_id;
+        reasons[i] := coalesce(stopped, 6);
+      end if;
       update paraph.signing set state = case when reasons[i] = 0 then r_state[i] else 5 end, ended_at = at where op = p_op[i];
     end if;
   end loop;

@@ -81,7 +81,7 @@ export function frontReads(database: Database): FrontReads {
       return database.query<CredentialRow>('credentials', LIST, [signer, after, limit, usable])
     },
     async credential(signer, id) {
-      const text = `select ${COLUMNS} from paraph.credential where signer_id = $1 and id = $2`
+      const text = `select ${COLUMNS} from paraph.credential where signer_id = $1 and id = $2 and cardinality(chain) > 0`
       return (await database.query<CredentialRow>('credential', text, [signer, uuidOf(id)]))[0]
     },
     async keySpec(signer, id) {

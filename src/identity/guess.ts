@@ -35,10 +35,10 @@ export async function countGuess(
 
 /** The attempt was not looked at, through no fault of who made it: it does not count. */
 export async function takeBackGuess(tx: Tx, signer: SignerId, target: GuessTarget): Promise<void> {
-  await tx.query(
-    'update paraph.guess set failures = greatest(failures - 1, 0), blocked_until = null where signer_id = $1 and target = $2',
-    [signer, target],
-  )
+  await tx.query('update paraph.guess set failures = greatest(failures - 1, 0) where signer_id = $1 and target = $2', [
+    signer,
+    target,
+  ])
 }
 
 /** The attempt was right: the row of failures ends. */

@@ -40,6 +40,13 @@ function requirePassword(services: AdminServices, given: string | undefined): st
   return given ?? newPassword()
 }
 
+/** Refresh tokens too: nothing that was issued before works afterwards. */
+async function revokeTokens(tx: Tx, signer: SignerId): Promise<void> {
+  await tx.query('update paraph.token set revoked_at = coalesce(revoked_at, paraph.now()) where signer_id = $1', [
+    signer,
+  ])
+}
+
 async function setState(
   services: AdminServices,
   actor: Actor,
@@ -55,7 +62,10 @@ async function setState(
     if (rowCount === 0) throw new ServiceError('not_allowed', { detail: `the signer is ${state}` })
     const type = state === 'active' ? 'signer.resumed' : 'signer.suspended'
     record({ type, outcome: 'ok', actor, evidence: { signer: signer.id } })
-    if (state === 'suspended') await endSessions(tx, record, { signer: signer.id }, 'signer_suspended', undefined)
+    if (state === 'suspended') {
+      await revokeTokens(tx, signer.id)
+      await endSessions(tx, record, { signer: signer.id }, 'signer_suspended', undefined)
+    }
   })
   return {}
 }
@@ -123,9 +133,7 @@ export const signerVerbs: AdminHandlers<
     await services.transactions.transact(async (tx, record) => {
       const signer = await requireSigner(tx, request.signer)
       await tx.query('update paraph.signer set password_hash = $2 where id = $1', [signer.id, hash])
-      await tx.query('update paraph.token set revoked_at = coalesce(revoked_at, paraph.now()) where signer_id = $1', [
-        signer.id,
-      ])
+      await revokeTokens(tx, signer.id)
       await clearGuesses(tx, signer.id, 'password')
       record({ type: 'signer.password_set', outcome: 'ok', actor, evidence: { signer: signer.id } })
       await endSessions(tx, record, { signer: signer.id }, 'password_set', undefined)
@@ -210,6 +218,7 @@ export const signerVerbs: AdminHandlers<
         actor,
         evidence: { signer: factor.signer_id, factor: factor.id },
       })
+      await revokeTokens(tx, factor.signer_id)
       await endSessions(tx, record, { signer: factor.signer_id }, 'factor_revoked', undefined)
     })
     return {}

@@ -165,5 +165,6 @@ async function recordSuccess(log: SigningLog, permit: SigningPermit, signatures:
     performance.now() + OUTCOME_MS,
   )
   if (why === FLUSH_REASON.sessionEnded) throw new ServiceError('token_expired')
+  if (why === FLUSH_REASON.revoked) throw new ServiceError('sad_unknown')
   if (why !== FLUSH_REASON.asWished) throw new ServiceError('unavailable', { retryAfter: 1 })
 }

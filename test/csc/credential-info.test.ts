@@ -153,18 +153,6 @@ test('what cannot sign is disabled, and its certificate says why', async () => {
     [past, 'expired'],
     [{ ...past, state: 'revoked' }, 'revoked'],
     [future, 'valid'],
-    [
-      {
-        state: 'pending',
-        chain: [],
-        subject_dn: null,
-        issuer_dn: null,
-        serial_number: null,
-        not_before: null,
-        not_after: null,
-      },
-      undefined,
-    ],
   ]
   for (const [row, status] of states) {
     const credentialID = await front.seed.credential(front.signer, row)
@@ -173,6 +161,18 @@ test('what cannot sign is disabled, and its certificate says why', async () => {
       assert.equal((body.key as { status: string }).status, 'disabled')
       assert.equal((body.cert as { status?: string }).status, status, JSON.stringify(row))
     }
+  }
+})
+
+test('a credential that has no certificate yet answers like one that is not there', async () => {
+  const none = { subject_dn: null, issuer_dn: null, serial_number: null, not_before: null, not_after: null }
+  const credentialID = await front.seed.credential(front.signer, { state: 'pending', chain: [], ...none })
+  for (const api of APIS) {
+    const { status, body } = await front.post(`/csc/${api}/credentials/info`, { credentialID })
+    assert.deepEqual(
+      [status, body],
+      [400, { error: 'invalid_request', error_description: 'Invalid parameter credentialID' }],
+    )
   }
 })
 

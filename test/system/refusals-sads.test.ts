@@ -21,6 +21,7 @@ const NOT_AUTHORIZED: Readonly<Record<Version, string>> = {
 }
 const INVALID_SAD = 'Invalid parameter SAD'
 const TOO_MANY = 'Numbers of signatures is too high'
+const UNKNOWN_CREDENTIAL = 'Invalid parameter credentialID'
 const DISABLED = 'The credential identified by credentialID is disabled'
 const OVER = 'The access or refresh token is expired or has been revoked.'
 
@@ -215,12 +216,17 @@ for (const version of VERSIONS) {
       const SAD = await client.sad({ credentialID, hashes })
       await service.admin('credential.revoke', { credentialID })
       const code = await service.freshCode()
-      await refused(() => sign(client, SAD, hashes, credentialID), DISABLED, 'sign.denied', 'credential_disabled')
+      await refused(
+        () => sign(client, SAD, hashes, credentialID),
+        UNKNOWN_CREDENTIAL,
+        'sign.denied',
+        'credential_unknown',
+      )
       await refused(
         () => client.authorize({ credentialID, hashes, code }),
-        DISABLED,
+        UNKNOWN_CREDENTIAL,
         'sad.denied',
-        'credential_disabled',
+        'credential_unknown',
       )
       await assert.rejects(service.admin('credential.resume', { credentialID }), { code: 'not_allowed' })
       await signs(sign(client, await client.sad({ credentialID: credential, hashes, code }), hashes))

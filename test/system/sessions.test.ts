@@ -293,7 +293,10 @@ for (const version of VERSIONS) {
 
   describe(`${version}: while the device signs`, () => {
     /** Whatever happens to it meanwhile, what was signed stays inside, and what was spent is spent. */
-    async function withheld(stop: (client: CscClient) => Promise<unknown>): Promise<CscClient> {
+    async function withheld(
+      stop: (client: CscClient) => Promise<unknown>,
+      isStopped: (answer: Answer) => void = isOver,
+    ): Promise<CscClient> {
       const client = newClient()
       await client.login()
       const hashes = digests(`withheld ${version} ${stop}`, 2)
@@ -302,7 +305,7 @@ for (const version of VERSIONS) {
       const asked = device.calls
       const answer = await sign(client, SAD, hashes.slice(0, 1))
       assert.equal(device.calls, asked + 1)
-      isOver(answer)
+      isStopped(answer)
       const world = await service.checkWorld()
       const rid = answer.headers.get('x-request-id')
       const intent = world.of('sign.intent').find(({ leaf }) => (leaf as { rid?: string }).rid === rid)
@@ -333,7 +336,10 @@ for (const version of VERSIONS) {
     test('the credential is suspended: nothing leaves', async () => {
       const credentialID = credential
       try {
-        const client = await withheld(() => service.admin('credential.suspend', { credentialID }))
+        const client = await withheld(
+          () => service.admin('credential.suspend', { credentialID }),
+          (answer) => assertRefused(answer, 400, 'invalid_request', 'Invalid parameter SAD'),
+        )
         assert.equal((await client.list()).status, 200, 'the session has nothing to do with it')
       } finally {
         await service.admin('credential.resume', { credentialID })
