@@ -2,7 +2,7 @@ import type { Clock } from '../clock.js'
 import type { Boot } from './boot.js'
 import type { AuditEvent, FrontEventName } from './event.js'
 import { GroupCommit } from './group-commit.js'
-import { logItem, Sequence } from './sequence.js'
+import { entryValues, logItem, openingValues, Sequence } from './sequence.js'
 
 /**
  * The log as a front may write it: reads, refusals and its own end. The database lets the front's role append nothing
@@ -24,23 +24,7 @@ export class FrontLog {
         text: `select first + n - 1 as idx, 0 as why
                  from (select audit.append_front($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) as first) a,
                       generate_series(1, cardinality($5::uuid[])) as n order by n`,
-        values: [
-          options.boot.id,
-          flush.no,
-          flush.body,
-          flush.signature,
-          flush.op,
-          flush.ph,
-          flush.ev,
-          flush.leaf,
-          flush.lh,
-          flush.openings.item,
-          flush.openings.class,
-          flush.openings.seed,
-          flush.openings.fields,
-          flush.openings.tags,
-          flush.openings.retain,
-        ],
+        values: [...entryValues(options.boot, flush), ...openingValues(flush)],
       }),
     })
   }

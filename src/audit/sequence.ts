@@ -45,6 +45,16 @@ export interface EncodedFlush {
   }
 }
 
+/** What every function that appends begins with: p_boot to p_lh of audit.append. */
+export function entryValues(boot: Boot, flush: EncodedFlush): unknown[] {
+  return [boot.id, flush.no, flush.body, flush.signature, flush.op, flush.ph, flush.ev, flush.leaf, flush.lh]
+}
+
+/** And what it ends with: o_item to o_retain. */
+export function openingValues({ openings: o }: EncodedFlush): unknown[] {
+  return [o.item, o.class, o.seed, o.fields, o.tags, o.retain]
+}
+
 /**
  * A writer's numbers. They move only when a commit is known to have happened, so that a failed flush leaves no hole and
  * the next one uses its numbers again.

@@ -5,8 +5,9 @@ import { type Client, type Executor, openClient } from '../db/pool.js'
 import { asServiceError } from '../db/transaction.js'
 import { ServiceError } from '../errors.js'
 import type { OperationId } from '../ids.js'
+import type { Boot } from './boot.js'
 import type { AuditEvent } from './event.js'
-import { type EncodedFlush, type LogItem, logItem, type Sequence } from './sequence.js'
+import { type EncodedFlush, entryValues, type LogItem, logItem, openingValues, type Sequence } from './sequence.js'
 
 /** What the work of a transaction may use: SQL, and nothing that is slow. */
 export type Tx = Executor
@@ -85,7 +86,7 @@ export class TransactionLog {
         items.push(item)
         return item.op
       })
-      if (items.length > 0) await client.query(stage(sequence.boot.id, sequence.encode(items)))
+      if (items.length > 0) await client.query(stage(sequence.boot, sequence.encode(items)))
     } catch (error) {
       await client.query('rollback').catch(() => this.#drop())
       throw this.#translated(error)
@@ -135,27 +136,10 @@ export class TransactionLog {
   }
 }
 
-function stage(boot: string, flush: EncodedFlush): { text: string; values: unknown[] } {
-  const { openings: o } = flush
+function stage(boot: Boot, flush: EncodedFlush): { text: string; values: unknown[] } {
   return {
     text: `insert into audit.staged (boot, no, body, signature, op, ph, ev, leaf, lh, o_item, o_class, o_seed, o_fields, o_tags, o_retain)
            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
-    values: [
-      boot,
-      flush.no,
-      flush.body,
-      flush.signature,
-      flush.op,
-      flush.ph,
-      flush.ev,
-      flush.leaf,
-      flush.lh,
-      o.item,
-      o.class,
-      o.seed,
-      o.fields,
-      o.tags,
-      o.retain,
-    ],
+    values: [...entryValues(boot, flush), ...openingValues(flush)],
   }
 }

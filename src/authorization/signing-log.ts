@@ -1,7 +1,7 @@
 import type { Boot } from '../audit/boot.js'
 import type { AuditEvent } from '../audit/event.js'
 import { GroupCommit } from '../audit/group-commit.js'
-import { logItem, Sequence } from '../audit/sequence.js'
+import { entryValues, logItem, openingValues, Sequence } from '../audit/sequence.js'
 import type { Clock } from '../clock.js'
 import type { AuthorizationId, ClientId, CredentialId, SessionId, SignerId } from '../ids.js'
 
@@ -57,21 +57,12 @@ export class SigningLog {
       sequence: new Sequence(options.boot, options.clock),
       statement: (flush, guards) => {
         const spends = guards.map((guard) => (guard?.kind === 'spend' ? guard : undefined))
-        const o = flush.openings
         return {
           name: 'flush',
           text: `select idx, why from paraph.flush($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
                    $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)`,
           values: [
-            options.boot.id,
-            flush.no,
-            flush.body,
-            flush.signature,
-            flush.op,
-            flush.ph,
-            flush.ev,
-            flush.leaf,
-            flush.lh,
+            ...entryValues(options.boot, flush),
             guards.map((guard) => (guard === undefined ? 0 : guard.kind === 'spend' ? 1 : 2)),
             flush.altPh,
             flush.altEv,
@@ -87,12 +78,7 @@ export class SigningLog {
             spends.map((spend) => (spend?.digests === undefined ? null : byteaArray(spend.digests))),
             spends.map((spend) => spend?.seconds ?? null),
             guards.map((guard) => (guard?.kind === 'close' ? STATE[guard.state] : null)),
-            o.item,
-            o.class,
-            o.seed,
-            o.fields,
-            o.tags,
-            o.retain,
+            ...openingValues(flush),
           ],
         }
       },

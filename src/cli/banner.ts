@@ -1,6 +1,15 @@
 import QRCode from 'qrcode'
 import type { Config } from '../config.js'
-import type { DemoSummary } from './serve.js'
+
+/** What the demo tells on the terminal. */
+export interface DemoSummary {
+  readonly login: string
+  readonly password: string
+  /** otpauth://… of the demo signer's authenticator. */
+  readonly otpauth: string
+  /** To type next, in order. */
+  readonly commands: readonly string[]
+}
 
 /** Tells on standard output, once everything answers, what to do with it. */
 export async function printBanner(config: Config, demo: DemoSummary | undefined, json: boolean): Promise<void> {

@@ -3,7 +3,8 @@ import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { type DemoSigner, readDemoSigner } from '../sam/demo.js'
-import type { DemoSetup, DemoSummary } from './serve.js'
+import type { DemoSummary } from './banner.js'
+import type { DemoSetup } from './serve.js'
 
 const PROGRAM = join(dirname(dirname(fileURLToPath(import.meta.url))), 'sam', 'prepare-demo.js')
 

@@ -6,7 +6,7 @@ import { openEmbedded } from '../db/embedded.js'
 import { withPassword } from '../db/pool.js'
 import { newId } from '../ids.js'
 import { socketFolder } from '../sam/socket-folder.js'
-import { printBanner } from './banner.js'
+import { type DemoSummary, printBanner } from './banner.js'
 import { chooseDemoDevice, prepareSoftHsm } from './demo-device.js'
 import { claimFolders, readInstances } from './instance.js'
 import { ENTRIES, type Entries, findSamSockets, type Start, startFront, startWorkers } from './processes.js'
@@ -24,16 +24,6 @@ export interface DemoSetup {
   readonly keysDir: string
   readonly instance: string
   readonly node: string
-}
-
-/** What the demo tells on the terminal. */
-export interface DemoSummary {
-  readonly login: string
-  readonly password: string
-  /** otpauth://… of the demo signer's authenticator. */
-  readonly otpauth: string
-  /** To type next, in order. */
-  readonly commands: readonly string[]
 }
 
 export interface ServeParts {

@@ -1,32 +1,14 @@
-import { ADMIN_ROLE, type AdminVerb, type AdminVerbs, type RequestFrame } from '../activation.js'
+import { ADMIN_ROLE, type AdminVerb, type RequestFrame } from '../activation.js'
 import type { Actor } from '../audit/event.js'
-import type { CredentialServices } from '../credentials/create-credential.js'
-import type { Pool } from '../db/pool.js'
 import { asServiceError, sqlState } from '../db/transaction.js'
 import { ServiceError } from '../errors.js'
-import type { Hsm } from '../hsm/hsm.js'
 import { operatorOf } from '../identity/operator.js'
 import { toPem } from '../pki/pem.js'
 import { type AdminArguments, checkArguments } from './admin-arguments.js'
+import type { AdminHandlers, AdminServices } from './admin-services.js'
 import { credentialVerbs } from './credential-verbs.js'
-import type { OpenDemoCa } from './demo-ca-files.js'
 import { clientVerbs, operatorVerbs } from './party-verbs.js'
 import { signerVerbs } from './signer-verbs.js'
-
-export interface AdminServices extends CredentialServices {
-  readonly hsm: Hsm
-  readonly pool: Pool
-  readonly demo: boolean
-  readonly ca: OpenDemoCa | undefined
-}
-
-export type AdminHandlers<V extends AdminVerb> = {
-  [Verb in V]: (
-    services: AdminServices,
-    actor: Actor,
-    request: AdminVerbs[Verb]['request'],
-  ) => Promise<AdminVerbs[Verb]['response']>
-}
 
 const handlers: AdminHandlers<AdminVerb> = {
   ...signerVerbs,

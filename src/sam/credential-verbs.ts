@@ -10,7 +10,7 @@ import type { CredentialId } from '../ids.js'
 import { parseChain } from '../pki/certificate.js'
 import { issue } from '../pki/demo-ca.js'
 import { toPem } from '../pki/pem.js'
-import type { AdminHandlers, AdminServices } from './admin-verbs.js'
+import type { AdminHandlers, AdminServices } from './admin-services.js'
 import { requireSigner } from './signer-verbs.js'
 
 const MULTISIGN = 100

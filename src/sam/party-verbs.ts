@@ -4,7 +4,7 @@ import { BASIC_CLIENT } from '../identity/login.js'
 import { disableOperator, insertOperator, newOperatorId } from '../identity/operator.js'
 import { newSecretValue, secretHash } from '../identity/secret-value.js'
 import { newId } from '../ids.js'
-import type { AdminHandlers } from './admin-verbs.js'
+import type { AdminHandlers } from './admin-services.js'
 
 /** Signing applications that bring a secret of their own. */
 export const clientVerbs: AdminHandlers<'client.create' | 'client.list' | 'client.disable' | 'client.rotate'> = {

@@ -8,7 +8,7 @@ import { clearGuesses } from '../identity/guess.js'
 import { codeUri, newCodeSecret } from '../identity/one-time-code.js'
 import { endSessions } from '../identity/session.js'
 import { type FactorId, isUuid, newId, type SignerId } from '../ids.js'
-import type { AdminHandlers, AdminServices } from './admin-verbs.js'
+import type { AdminHandlers, AdminServices } from './admin-services.js'
 
 export interface SignerRow {
   readonly id: SignerId

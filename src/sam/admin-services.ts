@@ -1,0 +1,22 @@
+import type { AdminVerb, AdminVerbs } from '../activation.js'
+import type { Actor } from '../audit/event.js'
+import type { CredentialServices } from '../credentials/create-credential.js'
+import type { Pool } from '../db/pool.js'
+import type { Hsm } from '../hsm/hsm.js'
+import type { OpenDemoCa } from './demo-ca-files.js'
+
+/** What the commands of operators work with. */
+export interface AdminServices extends CredentialServices {
+  readonly hsm: Hsm
+  readonly pool: Pool
+  readonly demo: boolean
+  readonly ca: OpenDemoCa | undefined
+}
+
+export type AdminHandlers<V extends AdminVerb> = {
+  [Verb in V]: (
+    services: AdminServices,
+    actor: Actor,
+    request: AdminVerbs[Verb]['request'],
+  ) => Promise<AdminVerbs[Verb]['response']>
+}
