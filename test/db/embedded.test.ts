@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { chmod, chown, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, cp, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -15,6 +15,7 @@ import { type BinarySource, findBinaries } from '../../src/db/postgres-binaries.
 const PROGRAM = join(dirname(fileURLToPath(import.meta.url)), 'embedded-program.js')
 const NOBODY = 65534
 const AS_NOBODY = ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', '--']
+const OURSELVES = [process.execPath, PROGRAM]
 const isRoot = process.getuid?.() === 0
 
 interface Told {
@@ -33,8 +34,9 @@ interface Running {
 }
 
 const children = new Set<ChildProcess>()
-async function run(dataDir: string, source?: BinarySource, prefix: readonly string[] = []): Promise<Running> {
-  const [program = '', ...args] = [...prefix, process.execPath, PROGRAM, dataDir, ...(source ? [source] : [])]
+/** @param as how the program is started, and where it stands */
+async function run(dataDir: string, source?: BinarySource, as: readonly string[] = OURSELVES): Promise<Running> {
+  const [program = '', ...args] = [...as, dataDir, ...(source ? [source] : [])]
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   children.add(child)
   child.once('exit', () => children.delete(child))
@@ -70,14 +72,32 @@ async function closedFolder(t: TestContext, owner?: number): Promise<string> {
   return folder
 }
 
+/** The program where nobody may read it: in a copy, when the working copy is closed to others. */
+async function openToNobody(t: TestContext): Promise<string> {
+  const [program = '', ...args] = AS_NOBODY
+  try {
+    execFileSync(program, [...args, 'test', '-r', PROGRAM], { stdio: 'ignore' })
+    return PROGRAM
+  } catch {
+    const folder = await mkdtemp(join(tmpdir(), 'paraph-copy-'))
+    t.after(() => rm(folder, { recursive: true, force: true }))
+    await chmod(folder, 0o755)
+    const root = join(dirname(PROGRAM), '..', '..', '..')
+    for (const part of ['.build', 'migrations', 'node_modules', 'package.json']) {
+      await cp(join(root, part), join(folder, part), { recursive: true, verbatimSymlinks: true })
+    }
+    return join(folder, relative(root, PROGRAM))
+  }
+}
+
 async function withoutBinaries(t: TestContext, source: BinarySource): Promise<boolean> {
   if ((await findBinaries(source)).length > 0) return false
   t.skip(source === 'system' ? 'install the package postgresql' : 'run `npm ci` without --omit=optional')
   return true
 }
 
-async function startsTwice(dataDir: string, source: BinarySource, prefix: readonly string[]): Promise<void> {
-  const first = await run(dataDir, source, prefix)
+async function startsTwice(dataDir: string, source: BinarySource, as: readonly string[] = OURSELVES): Promise<void> {
+  const first = await run(dataDir, source, as)
   assert.equal(first.told.failed, undefined)
   assert.deepEqual(
     await ask(
@@ -100,7 +120,7 @@ async function startsTwice(dataDir: string, source: BinarySource, prefix: readon
   await end(first)
   assert.equal(existsSync(join(dataDir, 'postgres/data/postmaster.pid')), false)
 
-  const second = await run(dataDir, source, prefix)
+  const second = await run(dataDir, source, as)
   assert.deepEqual(second.told, first.told)
   assert.deepEqual(await ask(second.told.ownerUrl, 'select n from kept'), [{ n: 7 }])
   await end(second)
@@ -110,7 +130,7 @@ for (const source of ['system', 'npm'] as const) {
   test(`root below a closed folder, binaries of ${source}`, async (t) => {
     if (!isRoot) return t.skip('needs root')
     if (await withoutBinaries(t, source)) return
-    await startsTwice(join(await closedFolder(t), 'var'), source, [])
+    await startsTwice(join(await closedFolder(t), 'var'), source)
   })
 
   test(`root below an open folder keeps no capability, binaries of ${source}`, async (t) => {
@@ -126,14 +146,9 @@ for (const source of ['system', 'npm'] as const) {
 
   test(`an ordinary user, binaries of ${source}`, async (t) => {
     if (await withoutBinaries(t, source)) return
-    if (!isRoot) return startsTwice(join(await closedFolder(t), 'var'), source, [])
-    const [program = '', ...args] = AS_NOBODY
-    try {
-      execFileSync(program, [...args, 'test', '-r', PROGRAM])
-    } catch {
-      return t.skip('this working copy is closed to other users')
-    }
-    await startsTwice(join(await closedFolder(t, NOBODY), 'var'), source, AS_NOBODY)
+    if (!isRoot) return startsTwice(join(await closedFolder(t), 'var'), source)
+    const program = await openToNobody(t)
+    await startsTwice(join(await closedFolder(t, NOBODY), 'var'), source, [...AS_NOBODY, process.execPath, program])
   })
 }
 
