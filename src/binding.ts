@@ -22,7 +22,7 @@ type Field = string | number | boolean | Date | Uint8Array | null | undefined | 
 
 /**
  * The HMAC that every row a signature depends on carries, under a key that only SAM workers have. A row that somebody
- * wrote, swapped or copied in the database does not fit, and signs nothing (DESIGN: row bindings).
+ * wrote, swapped or copied in the database does not fit, and signs nothing.
  *
  * The input is the table's name and its fields in a fixed order, each with its type and length, so that no two rows
  * give the same bytes.

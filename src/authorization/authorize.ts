@@ -32,7 +32,7 @@ export interface AuthorizeServices {
 }
 
 type Request = FrontVerbs['authorize']['request']
-type Refusal = { code: ServiceError['code']; locked?: true }
+type Refusal = { code: ServiceError['code'] }
 
 /**
  * CSC `credentials/authorize`, explicit mode (v1 §11.6, v2.2 §11.8): the signer's factors, verified, become a recorded
@@ -40,7 +40,7 @@ type Refusal = { code: ServiceError['code']; locked?: true }
  *
  * Durable before anything is compared: that an attempt was made. Durable on return, in one transaction: the code's step
  * is burned, the agreement is recorded, and the log says so. Nothing is ever agreed by half.
- * @throws ServiceError with the code of the first thing that is wrong, in the order of `csc.md` §5.6
+ * @throws ServiceError with the code of the first thing that is wrong, in the order of the method's table of errors
  */
 export async function authorize(
   services: AuthorizeServices,

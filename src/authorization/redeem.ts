@@ -107,7 +107,7 @@ const REFUSAL: Readonly<Record<number, ErrorCode>> = {
   [FLUSH_REASON.usedUp]: 'sad_unknown',
 }
 
-/** In the order of `csc.md` §11: the SAD exists, is the caller's for this credential, is alive, covers the digests, and has enough left. */
+/** The SAD exists, is the caller's for this credential, is alive, covers the digests, and has enough left; in that order. */
 function requireAuthorized(binding: RowBinding, context: SigningContext, { credential, digests }: PermitScope): void {
   const { caller, authorization, now } = context
   if (

@@ -41,7 +41,7 @@ test('what is no base64 is refused', () => {
   assert.equal(decodeBase64(`${'='.repeat(250_000)}A`), undefined)
 })
 
-/** The table of csc.md §10.2, with trailer and without. */
+/** RSASSA-PSS-params (RFC 4055 §3.1) as clients send them, with trailer and without. */
 const GOOD: [string, string, number][] = [
   ['MDmgDzANBglghkgBZQMEAgEFAKEcMBoGCSqGSIb3DQEBCDANBglghkgBZQMEAgEFAKIDAgEgowMCAQE=', 'sha-256', 32],
   ['MDSgDzANBglghkgBZQMEAgEFAKEcMBoGCSqGSIb3DQEBCDANBglghkgBZQMEAgEFAKIDAgEg', 'sha-256', 32],
