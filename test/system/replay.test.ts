@@ -78,6 +78,45 @@ test('an authorization for five digests, asked for two at a time by forty caller
   await service.checkWorld()
 })
 
+test('two workers that spend one authorization in the same moment see one another', async () => {
+  const credential = service.credentials['p-256'] as string
+  const owner = await service.owner()
+  const spending = async () => {
+    const { rows } = await owner.query(
+      `select count(*) as n from pg_stat_activity where datname = current_database() and usename = 'paraph_sam'
+        and wait_event_type = 'Lock' and query like '%paraph.flush%'`,
+    )
+    return rows[0].n
+  }
+  // Who waits longer than half a second for a lock gives up, so that a slow machine may miss the moment and tries again.
+  for (let attempt = 1; ; attempt++) {
+    const bearer = await service.login()
+    const hashes = service.digests(...['a', 'b', 'c', 'd'].map((name) => `moment ${attempt} ${name}`))
+    const [a, b, c] = hashes as [string, string, string, string]
+    const sad = await service.authorize(bearer, credential, hashes)
+    // While somebody else holds the head of the log, one worker has spent and cannot commit, and the other comes to spend.
+    await owner.query('begin')
+    await owner.query('select size from audit.head for update')
+    const both = Promise.all([
+      service.signHash(bearer, credential, sad, [a, b]),
+      service.signHash(bearer, credential, sad, [a, c]),
+    ])
+    const end = performance.now() + 400
+    while ((await spending()) < 2 && performance.now() < end);
+    const met = (await spending()) === 2
+    await owner.query('rollback')
+    const answers = await both
+    await service.checkWorld()
+    if (!met || answers.some(({ status }) => status === 503)) {
+      assert.ok(attempt < 5, 'two workers never met')
+      continue
+    }
+    assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 400])
+    assert.match(answers.find(({ status }) => status === 400)?.body.error_description, /^Hash is not authorized/)
+    return
+  }
+})
+
 test('requests of many authorizations at once share commits and stay apart', async () => {
   const bearer = await service.login()
   const credential = service.credentials['p-256'] as string
