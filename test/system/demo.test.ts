@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
-import { freePort } from '../../src/db/cluster.js'
+import { ensureRunning, freePort, OWNER, openCluster, urlOf } from '../../src/db/cluster.js'
 import { newId } from '../../src/ids.js'
 import { MAIN } from '../cli/paraph.js'
+import { checkWorld } from '../helpers/check-world.js'
 import { keepSecret } from '../helpers/test-service.js'
 
 /** A new folder where a clone would be, below one that only its owner may enter. */
@@ -49,6 +50,12 @@ async function start(
   return { child, told }
 }
 
+/** Where the demo that runs in this folder keeps its data. */
+async function ownerUrl(folder: string): Promise<string> {
+  const cluster = await openCluster(join(folder, 'var', 'postgres'))
+  return urlOf(cluster, await ensureRunning(cluster), OWNER, 'paraph')
+}
+
 async function stop(child: ChildProcess): Promise<number> {
   const exited = once(child, 'exit')
   child.kill('SIGTERM')
@@ -86,6 +93,8 @@ for (const device of ['softhsm', 'memory'] as const) {
       assert.equal(signed.status, 0, signed.output)
       const doctor = await paraph(folder, port, 'doctor')
       assert.equal(doctor.status, 0, doctor.output)
+      const world = await checkWorld(await ownerUrl(folder))
+      assert.equal(world.of('sign.outcome').length, 2)
     } finally {
       assert.equal(await stop(second.child), 0)
     }
