@@ -14,6 +14,8 @@ export type EvidenceName =
   | 'certificate' // serial number, hex
   | 'key' // SHA-256 of the SubjectPublicKeyInfo, base64url
   | 'authorization'
+  | 'approval'
+  | 'assertion' // JSON of a whole passkey assertion and what it was made over, for whoever verifies it again
   | 'factor'
   | 'session'
   | 'operator'
@@ -48,22 +50,62 @@ export const EVENTS = {
   'signer.resumed': { ev: 82, phase: 'single', opens: ['actor', 'signer'] },
   'signer.unlocked': { ev: 83, phase: 'single', opens: ['actor', 'signer'] },
   'signer.password_set': { ev: 84, phase: 'single', opens: ['actor', 'signer'] },
+  'signer.invited': { ev: 85, phase: 'single', opens: ['actor', 'signer'] },
+  'signer.activated': { ev: 86, phase: 'single', opens: ['actor', 'signer'] },
+  'signer.contact_changed': { ev: 87, phase: 'single', opens: ['actor', 'signer'] },
+  'signer.recovered': { ev: 88, phase: 'single', opens: ['actor', 'signer'] },
+  'signer.stopped': { ev: 89, phase: 'single', opens: ['actor', 'client', 'signer', 'session'] },
   'factor.enrolled': { ev: 90, phase: 'single', opens: ['actor', 'signer', 'factor'] },
   'factor.failed': { ev: 91, phase: 'single', opens: ['actor', 'client', 'signer', 'credential', 'session'] },
   'factor.locked': { ev: 92, phase: 'single', opens: ['actor', 'client', 'signer', 'credential', 'session'] },
   'factor.revoked': { ev: 93, phase: 'single', opens: ['actor', 'signer', 'factor'] },
   'factor.ended': { ev: 94, phase: 'single', opens: ['actor', 'signer', 'factor'] },
+  'factor.challenge_sent': {
+    ev: 95,
+    phase: 'single',
+    opens: ['actor', 'client', 'signer', 'credential', 'session', 'factor'],
+  },
+  'factor.verified': { ev: 96, phase: 'single', opens: ['actor', 'client', 'signer', 'session', 'factor'] },
+  'factor.drifted': { ev: 97, phase: 'single', opens: ['actor', 'client', 'signer', 'session', 'factor'] },
   'auth.login': { ev: 100, phase: 'single', opens: ['actor', 'client', 'signer', 'session'] },
   'auth.login_failed': { ev: 101, phase: 'single', opens: ['actor', 'client', 'signer'] },
   'auth.token_refreshed': { ev: 102, phase: 'single', opens: ['actor', 'client', 'signer', 'session'] },
   'auth.token_revoked': { ev: 103, phase: 'single', opens: ['actor', 'client', 'signer', 'session'] },
   'auth.session_ended': { ev: 104, phase: 'single', opens: ['actor', 'client', 'signer', 'session'] },
+  'auth.session_extended': { ev: 105, phase: 'single', opens: ['actor', 'client', 'signer', 'session'] },
+  'auth.token_issued': { ev: 106, phase: 'single', opens: ['actor', 'client', 'signer', 'session', 'approval'] },
+  'auth.device_known': { ev: 107, phase: 'single', opens: ['actor', 'signer', 'session'] },
   'sad.issued': {
     ev: 110,
     phase: 'single',
     opens: ['actor', 'client', 'signer', 'credential', 'session', 'authorization', 'factor'],
   },
   'sad.denied': { ev: 111, phase: 'single', opens: ['actor', 'client', 'signer', 'credential', 'session'] },
+  'sad.extended': {
+    ev: 112,
+    phase: 'single',
+    opens: ['actor', 'client', 'signer', 'credential', 'session', 'authorization'],
+  },
+  'sad.revoked': {
+    ev: 113,
+    phase: 'single',
+    opens: ['actor', 'client', 'signer', 'credential', 'session', 'authorization'],
+  },
+  'approval.requested': {
+    ev: 114,
+    phase: 'single',
+    opens: ['actor', 'client', 'signer', 'credential', 'session', 'approval'],
+  },
+  'approval.granted': {
+    ev: 115,
+    phase: 'single',
+    opens: ['actor', 'client', 'signer', 'credential', 'session', 'approval', 'factor', 'assertion'],
+  },
+  'approval.denied': {
+    ev: 116,
+    phase: 'single',
+    opens: ['actor', 'client', 'signer', 'credential', 'session', 'approval'],
+  },
   'sign.intent': {
     ev: 120,
     phase: 'intent',
@@ -81,9 +123,11 @@ export const EVENTS = {
   'client.created': { ev: 140, phase: 'single', opens: ['actor', 'client'] },
   'client.disabled': { ev: 141, phase: 'single', opens: ['actor', 'client'] },
   'client.rotated': { ev: 142, phase: 'single', opens: ['actor', 'client'] },
+  'client.changed': { ev: 143, phase: 'single', opens: ['actor', 'client'] },
   'operator.created': { ev: 150, phase: 'single', opens: ['actor', 'operator'] },
   'operator.disabled': { ev: 151, phase: 'single', opens: ['actor', 'operator'] },
   'operator.refused': { ev: 152, phase: 'single', opens: ['actor'] },
+  'operator.vouched': { ev: 153, phase: 'single', opens: ['actor', 'operator', 'signer'] },
 } as const satisfies Record<string, EventDefinition>
 
 export type EventName = keyof typeof EVENTS

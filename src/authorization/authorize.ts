@@ -1,38 +1,27 @@
 import type { FrontVerbs } from '../activation.js'
 import type { AuditEvent } from '../audit/event.js'
-import type { TransactionLog, Tx } from '../audit/transaction-log.js'
-import { isRefusal, type RowBinding, reasonOf } from '../binding.js'
-import type { Clock } from '../clock.js'
+import type { Tx } from '../audit/transaction-log.js'
+import { isRefusal, reasonOf } from '../binding.js'
 import type { Credential } from '../credentials/credential.js'
 import { readCredential } from '../credentials/credential-store.js'
 import { requireUsable } from '../credentials/require-usable.js'
 import { algorithmOfLength, DIGEST_LENGTH } from '../digest.js'
 import { ServiceError } from '../errors.js'
-import type { Hsm } from '../hsm/hsm.js'
 import { type Caller, callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
-import { FACTOR_COLUMNS, type Factor, factorFields, matchCode } from '../identity/factor.js'
-import { clearGuesses, countGuess, FACTOR_LIMIT, takeBackGuess } from '../identity/guess.js'
-import type { PasswordHasher } from '../identity/password.js'
 import { newSecretValue, secretHash } from '../identity/secret-value.js'
+import { type FactorEvidence, type FactorServices, verifyFactors } from '../identity/verify-factors.js'
 import { type AuthorizationId, type CredentialId, isUuid, newId } from '../ids.js'
 import { authorizationFields } from './authorization.js'
 
 /** Life of a SAD in seconds; shorter where the session ends sooner. */
 const SAD_SECONDS = 300
 
-export interface AuthorizeServices {
-  readonly transactions: TransactionLog
-  /** `unseal` rejects with ServiceError `unavailable` while the device is away. */
-  readonly hsm: Pick<Hsm, 'unseal'>
-  readonly passwords: PasswordHasher
-  readonly binding: RowBinding
-  readonly clock: Clock
+export interface AuthorizeServices extends FactorServices {
   /** @throws ServiceError `unavailable` when this machine's clock and the database's disagree. */
   requireClock(databaseNow: Date): void
 }
 
 type Request = FrontVerbs['authorize']['request']
-type Refusal = { code: ServiceError['code'] }
 
 /**
  * CSC `credentials/authorize`, explicit mode (v1 §11.6, v2.2 §11.8): the signer's factors, verified, become a recorded
@@ -72,45 +61,19 @@ export async function authorize(
     throw error
   }
 
-  const attempts = await transactions.transact((tx) => countGuess(tx, caller.signerId, 'factor'))
-  if (attempts === undefined) {
-    await transactions.append({ ...denied('code_locked'), type: 'factor.locked' })
-    throw new ServiceError('code_locked')
-  }
-  const { factors, match, pinRight } = await compareFactors(services, caller, usable, request).catch(
-    async (error: unknown) => {
-      if (!(error instanceof ServiceError)) throw error
-      // Nobody is told what was compared. If a device that is away counted against the signer, it would lock him out for
-      // as long as it was away, and longer.
-      await transactions.transact(async (tx, record) => {
-        await takeBackGuess(tx, caller.signerId, 'factor')
-        record(denied('unavailable'))
-      })
-      throw error
-    },
-  )
   const sad = newSecretValue()
-  const outcome = await transactions.transact(async (tx, record): Promise<Refusal | { expiresIn: number }> => {
-    // A right code is burned whatever becomes of the rest, so that it tells nothing twice.
-    const burned = match !== undefined && (await burnStep(tx, match.factor, match.step))
-    if (!burned || !pinRight) {
-      record({ ...denied(burned ? 'pin_rejected' : 'code_rejected'), type: 'factor.failed', facts: { attempts } })
-      if (attempts >= FACTOR_LIMIT && factors.length > 0) {
-        await endFactors(tx, services.binding, factors)
-        await clearGuesses(tx, caller.signerId, 'factor')
-        record({ ...denied('too_many_failures'), type: 'factor.ended', evidence: { signer: caller.signerId } })
-      }
-      return { code: burned ? 'pin_rejected' : 'code_rejected' }
-    }
-    await clearGuesses(tx, caller.signerId, 'factor')
-    const authorization = await insertAuthorization(services, tx, caller, usable, request, digests, sad, {
-      factor: match.factor.id,
-      step: match.step,
-      pin: usable.pin_hash !== null,
-    })
+  const question = {
+    signer: caller.signerId,
+    code: request.factors.code ?? '',
+    pin: request.factors.pin ?? '',
+    pinHash: usable.pin_hash,
+    denied,
+  }
+  const { expiresIn } = await verifyFactors(services, question, async (tx, record, evidence) => {
+    const authorization = await insertAuthorization(services, tx, caller, usable, request, digests, sad, evidence)
     if (authorization === undefined) {
       record(denied('token_expired'))
-      return { code: 'token_expired' }
+      return new ServiceError('token_expired')
     }
     record({
       type: 'sad.issued',
@@ -120,8 +83,8 @@ export async function authorize(
       facts: {
         kind: digests === undefined ? 'open' : 'bound',
         total: request.numSignatures,
-        factor: match.factor.kind,
-        pin: usable.pin_hash === null ? 0 : 1,
+        factor: 'totp',
+        pin: evidence.pin ? 1 : 0,
       },
       evidence: {
         client: caller.clientId,
@@ -129,26 +92,13 @@ export async function authorize(
         session: caller.sessionId,
         credential: usable.id,
         authorization: authorization.id,
-        factor: match.factor.id,
+        factor: evidence.factor,
       },
       ...(digests === undefined ? {} : { digests }),
     })
-    return { expiresIn: authorization.expiresIn }
+    return authorization
   })
-  if ('code' in outcome) throw new ServiceError(outcome.code)
-  return { sad, expiresIn: outcome.expiresIn }
-}
-
-/** Code and PIN, always both, so that the time it takes says nothing about the one that was wrong. */
-async function compareFactors(services: AuthorizeServices, caller: Caller, credential: Credential, request: Request) {
-  const factors = await services.transactions.query<Factor>(
-    `select ${FACTOR_COLUMNS} from paraph.factor where signer_id = $1 and state = 'active'`,
-    [caller.signerId],
-  )
-  const { code = '', pin = '' } = request.factors
-  const match = await matchCode(services.hsm, services.binding, factors, code, services.clock.now())
-  const pinRight = credential.pin_hash === null || (await services.passwords.verify('pin', credential.pin_hash, pin))
-  return { factors, match, pinRight }
+  return { sad, expiresIn }
 }
 
 async function loadContext(services: AuthorizeServices, request: Request) {
@@ -210,25 +160,6 @@ function requireAcceptable(credential: Credential, request: Request): Uint8Array
   return digests
 }
 
-/** Compare-and-set: of all who present the same step, one burns it. */
-async function burnStep(tx: Tx, factor: Factor, step: number): Promise<boolean> {
-  const { rowCount } = await tx.query(
-    `update paraph.factor set last_step = $2 where id = $1 and state = 'active' and last_step < $2`,
-    [factor.id, step],
-  )
-  return rowCount === 1
-}
-
-async function endFactors(tx: Tx, binding: RowBinding, factors: readonly Factor[]): Promise<void> {
-  for (const factor of factors) {
-    const ended = { ...factor, state: 'ended' as const }
-    await tx.query(`update paraph.factor set state = 'ended', binding = $2 where id = $1`, [
-      factor.id,
-      binding.mac('factor', factorFields(ended)),
-    ])
-  }
-}
-
 async function insertAuthorization(
   services: AuthorizeServices,
   tx: Tx,
@@ -237,7 +168,7 @@ async function insertAuthorization(
   request: Request,
   digests: Uint8Array[] | undefined,
   sad: string,
-  evidence: { factor: string; step: number; pin: boolean },
+  evidence: FactorEvidence,
 ): Promise<{ id: AuthorizationId; expiresIn: number } | undefined> {
   const { rows } = await tx.query<{ now: Date; ends_at: Date }>(
     `select paraph.now() as now, ends_at from paraph.session where id = $1 and ended_at is null and ends_at > paraph.now() for share`,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { type AuditEvent, EVENTS, type EventName, PHASE } from '../../src/audit/event.js'
 import { type Disclosure, disclose, encodeLeaf, fieldDigest, leafHash, searchTag } from '../../src/audit/leaf.js'
@@ -27,12 +27,11 @@ test('event names, numbers and phases are frozen', () => {
 })
 
 test('the database knows the same events, and the same ones for a front', () => {
-  const sql = readFileSync(new URL('../../../migrations/0002_audit.sql', import.meta.url), 'utf8')
-  const rows = [...sql.matchAll(/^ {2}\((\d+), '([a-z._]+)', (true|false)\)/gm)].map(([, ev, name, front]) => [
-    name,
-    Number(ev),
-    front === 'true',
-  ])
+  const migrations = new URL('../../../migrations/', import.meta.url)
+  const sql = readdirSync(migrations).map((file) => readFileSync(new URL(file, migrations), 'utf8'))
+  const rows = [...sql.join('\n').matchAll(/^ {2}\((\d+), '([a-z._]+)', (true|false)\)/gm)]
+    .map(([, ev, name, front]) => [name, Number(ev), front === 'true'])
+    .sort((a, b) => Number(a[1]) - Number(b[1]))
   const known = Object.entries(EVENTS).map(([name, definition]) => [name, definition.ev, 'front' in definition])
   assert.deepEqual(
     rows,

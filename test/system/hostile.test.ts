@@ -120,7 +120,15 @@ describe('hostile code in the front, with its settings, its socket and its datab
       'select * from paraph.authorization',
       'select * from paraph.sealed_secret',
       'select token_hash from paraph.operator',
-      'select secret_hash from paraph.client',
+      'select hash from paraph.recovery_code',
+      'select token_hash, sealed_secret from paraph.invitation',
+      'select code_hash from paraph.challenge',
+      'select hash from paraph.device',
+      'select digests, evidence from paraph.approval',
+      'select digests, sad_hash from paraph.authorization',
+      `update paraph.approval set state = 'approved'`,
+      `update paraph.client set redirect_uris = '{https://mallory.example}'`,
+      `insert into paraph.client_signer (client_id, signer_id, binding) select 'basic', id, '' from paraph.signer`,
       'select * from audit.opening',
       `insert into paraph.session (id, signer_id, client_id, started_at, ends_at) select gen_random_uuid(), id, 'basic', now(), now() + interval '1 hour' from paraph.signer`,
       `insert into paraph.token select * from paraph.token`,
@@ -313,9 +321,11 @@ describe('a superuser of the database who swaps rows obtains no signature', () =
     }
     await relogin()
     const id = randomUUID()
-    await owner.query(`insert into paraph.factor select ($1::paraph.factor).*`, [
-      `(${id},${victims.signer_id},totp,active,1,SHA1,"\\\\x${hers.sealed_secret.toString('hex')}",t,0,"2026-01-01 00:00:00+00","\\\\x${hers.binding.toString('hex')}")`,
-    ])
+    await owner.query(
+      `insert into paraph.factor (id, signer_id, kind, state, generation, algorithm, sealed_secret, demo, binding)
+       values ($1, $2, 'totp', 'active', 1, 'SHA1', $3, true, $4)`,
+      [id, victims.signer_id, hers.sealed_secret, hers.binding],
+    )
     await refused(bearer, credential, asMallory, 400)
     await owner.query('delete from paraph.factor where id = $1', [id])
     await service.admin('signer.unlock', { signer: service.signer.login })
