@@ -26,12 +26,83 @@ export interface PresentedFactors {
   readonly pin?: string
 }
 
+/** What a signer asks for on our own pages. */
+interface OnPage {
+  readonly origin: Origin
+  readonly bearer: string
+  /** Cookie of a browser that may be known to be the signer's. */
+  readonly browser?: string
+}
+
+export interface Account {
+  readonly login: string
+  readonly name: string
+  readonly authenticators: readonly {
+    readonly id: string
+    readonly kind: 'totp' | 'sms' | 'email' | 'passkey'
+    readonly label?: string
+    readonly createdAt: string
+  }[]
+  readonly recoveryCodesLeft: number
+  readonly sessions: readonly {
+    readonly id: string
+    /** Name of the client. */
+    readonly client: string
+    readonly endsAt: string
+    readonly remembered: boolean
+    readonly signaturesLeft: number
+    /** The one that asks. */
+    readonly own: boolean
+  }[]
+  /** From when on a link works that an operator gave and that has not been used. */
+  readonly replacementFrom?: string
+}
+
 export interface FrontVerbs {
   /** Password login of the built-in client `basic` (CSC API v1 §11.2, v2.2 §11.2). */
   login: {
     request: { origin: Origin; login: string; password: string; rememberMe: boolean }
     response: { accessToken: string; refreshToken?: string; expiresIn: number }
   }
+  /** Login on our own pages; `browser` is the cookie of a browser that may be known to be the signer's. */
+  signIn: {
+    request: { origin: Origin; login: string; password: string; browser?: string }
+    response: { token: string; expiresIn: number }
+  }
+  /** What a one-use link shows: `secret` is base32, `uri` an otpauth URI. Nothing is used up. */
+  openLink: {
+    request: { origin: Origin; link: string }
+    response: {
+      login: string
+      name: string
+      setsPassword: boolean
+      replaces: boolean
+      uri: string
+      secret: string
+    }
+  }
+  /** Uses a link up: sets the password where the link says so, and enrols the authenticator whose code this is. */
+  activate: {
+    request: { origin: Origin; link: string; password?: string; code: string }
+    response: { recoveryCodes: string[]; browser: string }
+  }
+  /** Password and recovery code for a link that enrols a new authenticator and ends the others. */
+  recover: {
+    request: { origin: Origin; login: string; password: string; recoveryCode: string; browser?: string }
+    response: { link: string }
+  }
+  /** What a signer sees of the own account; `bearer` is a token of `signIn` here and below. */
+  account: { request: { origin: Origin; bearer: string }; response: Account }
+  changePassword: { request: OnPage & { code: string; password: string }; response: Record<string, never> }
+  renewRecoveryCodes: { request: OnPage & { code: string }; response: { recoveryCodes: string[] } }
+  /** A link that enrols one more authenticator. */
+  addAuthenticator: { request: OnPage & { code: string }; response: { link: string } }
+  removeAuthenticator: {
+    request: OnPage & { code: string; authenticatorId: string }
+    response: Record<string, never>
+  }
+  /** Stops a link that an operator gave; takes no code. */
+  cancelReplacement: { request: OnPage; response: Record<string, never> }
   /** A refresh token opens a new session without authorizations; the old refresh token dies with it. */
   refresh: {
     request: { origin: Origin; refreshToken: string }
@@ -135,8 +206,14 @@ export interface AdminVerbs {
   'signer.resetPassword': { request: { signer: string; password?: string }; response: { password?: string } }
   'authenticator.enrol': {
     request: { signer: string; algorithm?: 'SHA1' | 'SHA256' }
+    /** In a demo only: elsewhere nobody but the signer sees a secret. */
     response: { authenticatorId: string; uri: string; secret: string }
   }
+  /** A link with which the signer sets a password, where there is none, and enrols an authenticator; see identity/invitation.ts. */
+  'authenticator.invite': { request: { signer: string }; response: { link: string; usableFrom: string } }
+  /** A second operator has seen proof of who the signer is: the link that replaces factors need not wait. */
+  'authenticator.vouch': { request: { signer: string }; response: Record<string, never> }
+  'authenticator.cancel': { request: { signer: string }; response: { cancelled: number } }
   'authenticator.list': { request: { signer: string }; response: { authenticators: FactorSummary[] } }
   'authenticator.revoke': { request: { authenticatorId: string }; response: Record<string, never> }
   'credential.create': {
@@ -193,6 +270,9 @@ export const ADMIN_ROLE: { readonly [V in AdminVerb]: OperatorRole | 'any' } = {
   'signer.unlock': 'registration',
   'signer.resetPassword': 'registration',
   'authenticator.enrol': 'registration',
+  'authenticator.invite': 'registration',
+  'authenticator.vouch': 'registration',
+  'authenticator.cancel': 'registration',
   'authenticator.list': 'any',
   'authenticator.revoke': 'registration',
   'credential.create': 'registration',

@@ -14,6 +14,9 @@ export const ERROR_CODES = [
   'login_disabled',
   'refresh_token_unknown',
   'revoke_token_unknown',
+  'link_unknown', // also: used, cancelled, expired
+  'link_early', // `detail` is the time from which it works
+  'password_weak',
   // which key
   'credential_unknown', // also: somebody else's
   'credential_disabled',

@@ -9,7 +9,12 @@ import { algorithmOfLength, DIGEST_LENGTH } from '../digest.js'
 import { ServiceError } from '../errors.js'
 import { type Caller, callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
 import { newSecretValue, secretHash } from '../identity/secret-value.js'
-import { type FactorEvidence, type FactorServices, verifyFactors } from '../identity/verify-factors.js'
+import {
+  type FactorEvidence,
+  type FactorServices,
+  matchOneTimeCode,
+  verifyFactors,
+} from '../identity/verify-factors.js'
 import { type AuthorizationId, type CredentialId, isUuid, newId } from '../ids.js'
 import { authorizationFields } from './authorization.js'
 
@@ -64,7 +69,7 @@ export async function authorize(
   const sad = newSecretValue()
   const question = {
     signer: caller.signerId,
-    code: request.factors.code ?? '',
+    match: () => matchOneTimeCode(services, caller.signerId, request.factors.code ?? ''),
     pin: request.factors.pin ?? '',
     pinHash: usable.pin_hash,
     denied,
@@ -83,7 +88,7 @@ export async function authorize(
       facts: {
         kind: digests === undefined ? 'open' : 'bound',
         total: request.numSignatures,
-        factor: 'totp',
+        factor: evidence.kind,
         pin: evidence.pin ? 1 : 0,
       },
       evidence: {

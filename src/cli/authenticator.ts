@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander'
 import QRCode from 'qrcode'
+import { loadConfig } from '../config.js'
 import { type AdminOptions, adminCommand, callWorker, given, parseId } from './admin.js'
 import { day, facts, print, table } from './output.js'
 
@@ -21,8 +22,11 @@ export function registerAuthenticator(program: Command): void {
 
   adminCommand(authenticator, 'enrol')
     .summary('give a signer an authenticator')
-    .description('Makes the secret of an authenticator and prints it once. Whoever knows it can sign: demo only.')
+    .description(
+      'Prints a link that works once: with it the signer sets a password and enrols an authenticator. Where it replaces one, it works after three days, or once a second operator vouches. A demo prints the secret itself unless --link is given.',
+    )
     .requiredOption('--signer <signer>', 'login or id')
+    .option('--link', 'print a link in a demo, too')
     .addOption(
       new Option('--algorithm <name>', 'hash of the codes; most apps know SHA1 only (default: SHA1)').choices([
         'SHA1',
@@ -30,6 +34,20 @@ export function registerAuthenticator(program: Command): void {
       ]),
     )
     .action(enrol)
+
+  adminCommand(authenticator, 'vouch')
+    .summary('let a link that replaces authenticators work at once')
+    .description(
+      'Says that you, too, have seen proof of who the signer is, so that the link which another operator gave works at once.',
+    )
+    .requiredOption('--signer <signer>', 'login or id')
+    .action(vouch)
+
+  adminCommand(authenticator, 'cancel')
+    .summary('take back a link')
+    .description("Takes back the signer's links that have not been used.")
+    .requiredOption('--signer <signer>', 'login or id')
+    .action(cancel)
 
   adminCommand(authenticator, 'list')
     .summary("list a signer's authenticators")
@@ -47,10 +65,13 @@ export function registerAuthenticator(program: Command): void {
 interface EnrolOptions extends AdminOptions {
   readonly signer: string
   readonly algorithm?: 'SHA1' | 'SHA256'
+  readonly link?: true
 }
 
 async function enrol(options: EnrolOptions): Promise<void> {
   const { signer, algorithm } = options
+  const config = loadConfig(process.env)
+  if (!config.demo || options.link === true) return invite(options, config.publicUrl)
   const answer = await callWorker(options, 'authenticator.enrol', { signer, ...given({ algorithm }) })
   const { uri, secret, authenticatorId } = answer
   const picture =
@@ -61,6 +82,39 @@ async function enrol(options: EnrolOptions): Promise<void> {
     ...(picture === '' ? [] : ['', picture.trimEnd()]),
     '',
     `Next: paraph credential create --signer ${signer} --key p-256`,
+  ])
+}
+
+async function invite(options: EnrolOptions, publicUrl: string): Promise<void> {
+  const { signer } = options
+  if (options.algorithm !== undefined) throw new Error('--algorithm is for the secret of a demo; a link enrols SHA1')
+  const answer = await callWorker(options, 'authenticator.invite', { signer })
+  const link = `${publicUrl}/portal/activate/${answer.link}`
+  const waits = new Date(answer.usableFrom).getTime() > Date.now() + 60_000
+  print(options, { link, usableFrom: answer.usableFrom }, [
+    `Hand this link to ${signer}, and to nobody else. It works once, and is not shown again.`,
+    ...facts({ Link: link, ...(waits ? { 'Works from': answer.usableFrom } : {}) }),
+    ...(waits
+      ? [
+          '',
+          `It replaces authenticators, so it waits. Another operator may shorten that: paraph authenticator vouch --signer ${signer}`,
+        ]
+      : []),
+  ])
+}
+
+async function vouch(options: AdminOptions & { signer: string }): Promise<void> {
+  print(options, await callWorker(options, 'authenticator.vouch', { signer: options.signer }), [
+    `The link of ${options.signer} works now.`,
+  ])
+}
+
+async function cancel(options: AdminOptions & { signer: string }): Promise<void> {
+  const answer = await callWorker(options, 'authenticator.cancel', { signer: options.signer })
+  print(options, answer, [
+    answer.cancelled === 0
+      ? `${options.signer} has no link that waits.`
+      : `The link of ${options.signer} works no longer.`,
   ])
 }
 

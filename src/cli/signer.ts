@@ -24,7 +24,9 @@ export function registerSigner(program: Command): void {
 
   adminCommand(signer, 'create')
     .summary('enrol a signer')
-    .description('Enrols a signer. In a demo a password is made up and printed where no file brings one.')
+    .description(
+      'Enrols a signer. Where no file brings a password, a demo makes one up and prints it; elsewhere the signer sets it with the link of `paraph authenticator enrol`.',
+    )
     .requiredOption('--login <login>', 'what the signer logs in with, often an e-mail address')
     .requiredOption('--name <name>', 'name of the person, as it is to stand in certificates')
     .option('--phone <number>', 'in international form, as in +48123456789', parsePhone)

@@ -1,18 +1,23 @@
+import type { Tx } from '../audit/transaction-log.js'
 import type { RowBinding } from '../binding.js'
 import type { Hsm } from '../hsm/hsm.js'
 import type { FactorId, SignerId } from '../ids.js'
 import { type CodeAlgorithm, stepOfCode } from './one-time-code.js'
 
-/** An enrolled authenticator, as the database keeps it. */
+export type FactorKind = 'totp' | 'sms' | 'email' | 'passkey'
+
+/** What a signer agrees with, as the database keeps it. */
 export interface Factor {
   readonly id: FactorId
   readonly signer_id: SignerId
-  readonly kind: 'totp'
+  readonly kind: FactorKind
   readonly state: 'active' | 'revoked' | 'ended'
   readonly generation: number
-  readonly algorithm: CodeAlgorithm
+  /** Of a `totp`; null for others. */
+  readonly algorithm: CodeAlgorithm | null
   readonly sealed_secret: Uint8Array
   readonly demo: boolean
+  /** The last time step used, or a passkey's signature counter. */
   readonly last_step: number
   readonly binding: Uint8Array
 }
@@ -24,6 +29,44 @@ export const FACTOR_COLUMNS =
 export function factorFields(factor: Omit<Factor, 'binding' | 'last_step'>) {
   const { id, signer_id, kind, state, generation, algorithm, sealed_secret, demo } = factor
   return [id, signer_id, kind, state, generation, algorithm, sealed_secret, demo]
+}
+
+/** A new factor of a signer, from now on. */
+export async function insertFactor(
+  tx: Tx,
+  binding: RowBinding,
+  row: Omit<Factor, 'binding' | 'state'> & { readonly label?: string },
+): Promise<void> {
+  await tx.query(
+    `insert into paraph.factor (id, signer_id, kind, state, generation, algorithm, sealed_secret, demo, last_step, label, binding)
+     values ($1, $2, $3, 'active', $4, $5, $6, $7, $8, $9, $10)`,
+    [
+      row.id,
+      row.signer_id,
+      row.kind,
+      row.generation,
+      row.algorithm,
+      row.sealed_secret,
+      row.demo,
+      row.last_step,
+      row.label ?? null,
+      binding.mac('factor', factorFields({ ...row, state: 'active' })),
+    ],
+  )
+}
+
+/** Its codes are taken no longer, for good; the row's lock is held or does not matter. */
+export async function closeFactor(
+  tx: Tx,
+  binding: RowBinding,
+  factor: Factor,
+  state: 'revoked' | 'ended',
+): Promise<void> {
+  await tx.query('update paraph.factor set state = $2, binding = $3 where id = $1', [
+    factor.id,
+    state,
+    binding.mac('factor', factorFields({ ...factor, state })),
+  ])
 }
 
 /** What a factor's secret is sealed to: it opens nowhere else. */
@@ -49,7 +92,7 @@ export async function matchCode(
       if ((error as { code?: string }).code === 'rejected') continue
       throw error
     }
-    const step = stepOfCode(Buffer.from(secret).toString(), factor.algorithm, code, now)
+    const step = stepOfCode(Buffer.from(secret).toString(), factor.algorithm ?? 'SHA1', code, now)
     if (step !== undefined && match === undefined) match = { factor, step }
   }
   return match

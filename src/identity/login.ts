@@ -1,9 +1,11 @@
 import type { FrontVerbs, Origin } from '../activation.js'
 import type { AuditEvent } from '../audit/event.js'
-import type { TransactionLog } from '../audit/transaction-log.js'
+import type { Record, TransactionLog, Tx } from '../audit/transaction-log.js'
+import type { RowBinding } from '../binding.js'
 import { type ErrorCode, ServiceError } from '../errors.js'
 import { type ClientId, newId, type SignerId } from '../ids.js'
 import { clearGuesses, countGuess } from './guess.js'
+import { knownBrowser } from './known-browser.js'
 import type { PasswordHasher } from './password.js'
 import { secretHash } from './secret-value.js'
 import { endSessions, type IssuedTokens, startSession } from './session.js'
@@ -11,62 +13,110 @@ import { endSessions, type IssuedTokens, startSession } from './session.js'
 /** The built-in client behind CSC `auth/login`. */
 export const BASIC_CLIENT = 'basic' as ClientId
 
+/** The built-in client of our own pages. */
+export const PAGES_CLIENT = 'pages' as ClientId
+
 export interface LoginServices {
   readonly transactions: TransactionLog
   readonly passwords: PasswordHasher
+  readonly binding: RowBinding
   readonly basicLogin: boolean
 }
 
 /**
- * Password login (CSC API v1 §11.2, v2.2 §11.2). An unknown login, a suspended signer and a wrong password take the same
- * path to the same answer.
+ * Password login of the CSC API (v1 §11.2, v2.2 §11.2).
  * @throws ServiceError `login_disabled`, `login_failed`, `overloaded`, `unavailable`
  */
 export async function login(services: LoginServices, request: FrontVerbs['login']['request']): Promise<IssuedTokens> {
-  const { transactions, passwords } = services
-  const failed = (why: ErrorCode, signer?: SignerId): AuditEvent => ({
-    type: 'auth.login_failed',
-    outcome: 'refused',
-    actor: { kind: 'anonymous' },
-    origin: request.origin,
-    why,
-    evidence: { client: BASIC_CLIENT, ...(signer === undefined ? {} : { signer }) },
-  })
   if (!services.basicLogin) {
-    await transactions.append(failed('login_disabled'))
+    await services.transactions.append(loginFailed(request.origin, BASIC_CLIENT, 'login_disabled'))
     throw new ServiceError('login_disabled')
   }
-  const [signer] = await transactions.query<{ id: SignerId; password_hash: string; state: string }>(
-    'select id, password_hash, state from paraph.signer where lower(login) = lower($1)',
-    [request.login],
-  )
-  const attempts = await transactions.transact((tx) =>
-    signer === undefined ? uncounted(tx) : countGuess(tx, signer.id, 'password'),
-  )
-  const right = await passwords.verify(
-    'password',
-    attempts === undefined ? undefined : signer?.password_hash,
-    request.password,
-  )
-  if (!right || signer === undefined || signer.state !== 'active') {
-    await transactions.append(failed('login_failed', signer?.id))
-    throw new ServiceError('login_failed')
-  }
-  return transactions.transact(async (tx, record) => {
-    await clearGuesses(tx, signer.id, 'password')
-    const { session, tokens } = await startSession(tx, {
-      signer: signer.id,
-      client: BASIC_CLIENT,
-      rememberMe: request.rememberMe,
-    })
-    record(loginEvent('auth.login', request.origin, signer.id, BASIC_CLIENT, session))
+  return withPassword(services, { ...request, client: BASIC_CLIENT }, async (tx, record, signer) => {
+    const wanted = { signer, client: BASIC_CLIENT, scope: 'service', rememberMe: request.rememberMe }
+    const { session, tokens } = await startSession(tx, wanted)
+    record(loginEvent('auth.login', request.origin, signer, BASIC_CLIENT, session))
     return tokens
   })
 }
 
+/**
+ * Login on our own pages; its token opens those and nothing else.
+ * @throws ServiceError `login_failed`, `overloaded`, `unavailable`
+ */
+export async function signIn(
+  services: LoginServices,
+  request: FrontVerbs['signIn']['request'],
+): Promise<FrontVerbs['signIn']['response']> {
+  return withPassword(services, { ...request, client: PAGES_CLIENT }, async (tx, record, signer) => {
+    const wanted = { signer, client: PAGES_CLIENT, scope: 'pages', rememberMe: false }
+    const { session, tokens } = await startSession(tx, wanted)
+    record(loginEvent('auth.login', request.origin, signer, PAGES_CLIENT, session))
+    return { token: tokens.accessToken, expiresIn: tokens.expiresIn }
+  })
+}
+
+interface PasswordQuestion {
+  readonly origin: Origin
+  readonly client: ClientId
+  readonly login: string
+  readonly password: string
+  /** Cookie of a browser that may be known to be the signer's. */
+  readonly browser?: string
+}
+
+/**
+ * What follows from the right password: that the row of failures ends, and what `then` does, in one transaction. An unknown
+ * login, a suspended signer, one who has no password yet and a wrong password take the same path to the same answer.
+ * @throws ServiceError `login_failed`, `overloaded`, `unavailable`
+ */
+export async function withPassword<T>(
+  services: LoginServices,
+  question: PasswordQuestion,
+  then: (tx: Tx, record: Record, signer: SignerId) => Promise<T>,
+): Promise<T> {
+  const { transactions, passwords, binding } = services
+  const [signer] = await transactions.query<{ id: SignerId; password_hash: string | null; state: string }>(
+    'select id, password_hash, state from paraph.signer where lower(login) = lower($1)',
+    [question.login],
+  )
+  const id = signer?.id ?? newId<SignerId>()
+  const { attempts, browser } = await transactions.transact(async (tx) => {
+    const browser = await knownBrowser(tx, binding, id, question.browser)
+    return {
+      browser,
+      attempts: signer === undefined ? await uncounted(tx) : await countGuess(tx, id, 'password', browser),
+    }
+  })
+  const right = await passwords.verify(
+    'password',
+    attempts === undefined ? undefined : (signer?.password_hash ?? undefined),
+    question.password,
+  )
+  if (!right || signer === undefined || signer.state !== 'active') {
+    await transactions.append(loginFailed(question.origin, question.client, 'login_failed', signer?.id))
+    throw new ServiceError('login_failed')
+  }
+  return transactions.transact(async (tx, record) => {
+    await clearGuesses(tx, signer.id, 'password', browser)
+    return then(tx, record, signer.id)
+  })
+}
+
 /** As many statements as a counted attempt takes. */
-async function uncounted(tx: Parameters<typeof countGuess>[0]): Promise<undefined> {
+async function uncounted(tx: Tx): Promise<undefined> {
   await tx.query('update paraph.guess set failures = failures where signer_id = $1', [newId()])
+}
+
+function loginFailed(origin: Origin, client: ClientId, why: ErrorCode, signer?: SignerId): AuditEvent {
+  return {
+    type: 'auth.login_failed',
+    outcome: 'refused',
+    actor: { kind: 'anonymous' },
+    origin,
+    why,
+    evidence: { client, ...(signer === undefined ? {} : { signer }) },
+  }
 }
 
 /**
@@ -101,6 +151,7 @@ export async function refresh(
     const { session, tokens } = await startSession(tx, {
       signer: token.signer_id,
       client: token.client_id,
+      scope: 'service',
       rememberMe: true,
       family: token.family,
     })
@@ -120,7 +171,7 @@ export async function refresh(
   return outcome
 }
 
-export async function revokeFamily(tx: Parameters<typeof countGuess>[0], family: string): Promise<void> {
+export async function revokeFamily(tx: Tx, family: string): Promise<void> {
   await tx.query('update paraph.token set revoked_at = coalesce(revoked_at, paraph.now()) where family = $1', [family])
 }
 

@@ -8,6 +8,24 @@ const PARAMETERS = { algorithm: ARGON2ID, memoryCost: 19456, timeCost: 2, parall
 const RUNNING = 1
 const WAITING = 32
 
+const SHORTEST = 12
+
+/**
+ * A password that a signer may choose: length is what counts (NIST SP 800-63B §3.1.1), and neither the login nor one
+ * letter over and over.
+ * @throws ServiceError `password_weak`
+ */
+export function requirePassword(password: string, login: string): string {
+  const plain = password.normalize('NFKC')
+  const weak =
+    [...plain].length < SHORTEST ||
+    plain.length > 1024 ||
+    new Set(plain).size < 5 ||
+    plain.toLowerCase().includes(login.toLowerCase())
+  if (weak) throw new ServiceError('password_weak')
+  return password
+}
+
 /**
  * Slow hashes of passwords and PINs. The value is keyed by HMAC-SHA-256 with a pepper that only the device can open, so
  * that a thief of the database cannot even begin to guess. Its own small queue sheds load instead of starving signing.
@@ -24,7 +42,7 @@ export class PasswordHasher {
   }
 
   /** @returns a PHC string of argon2id. @throws ServiceError `overloaded` */
-  hash(purpose: 'password' | 'pin', value: string): Promise<string> {
+  hash(purpose: 'password' | 'pin' | 'recovery', value: string): Promise<string> {
     return this.#limited(() => hash(this.#keyed(purpose, value), PARAMETERS))
   }
 
@@ -32,7 +50,7 @@ export class PasswordHasher {
    * Without `stored` the same work is done and the answer is false, so that an unknown login takes as long as a wrong
    * password. @throws ServiceError `overloaded`
    */
-  async verify(purpose: 'password' | 'pin', stored: string | undefined, value: string): Promise<boolean> {
+  async verify(purpose: 'password' | 'pin' | 'recovery', stored: string | undefined, value: string): Promise<boolean> {
     this.#decoy ??= hash(this.#keyed(purpose, ''), PARAMETERS)
     const against = stored ?? (await this.#decoy)
     const right = await this.#limited(() => verify(against, this.#keyed(purpose, value)))

@@ -18,7 +18,7 @@ export interface IssuedTokens {
 /** Starts a session and issues its tokens, inside the caller's transaction. */
 export async function startSession(
   tx: Tx,
-  who: { signer: SignerId; client: ClientId; rememberMe: boolean; family?: string },
+  who: { signer: SignerId; client: ClientId; scope: string; rememberMe: boolean; family?: string },
 ): Promise<{ session: SessionId; tokens: IssuedTokens }> {
   const session = newId<SessionId>()
   const accessToken = newSecretValue()
@@ -31,8 +31,17 @@ export async function startSession(
     [session, who.signer, who.client, SESSION_SECONDS, who.rememberMe],
   )
   const insert = `insert into paraph.token (hash, kind, session_id, signer_id, client_id, scope, family, expires_at)
-    values ($1, $2, $3, $4, $5, 'service', $6, paraph.now() + make_interval(secs => $7))`
-  await tx.query(insert, [secretHash(accessToken), 'access', session, who.signer, who.client, family, SESSION_SECONDS])
+    values ($1, $2, $3, $4, $5, $8, $6, paraph.now() + make_interval(secs => $7))`
+  await tx.query(insert, [
+    secretHash(accessToken),
+    'access',
+    session,
+    who.signer,
+    who.client,
+    family,
+    SESSION_SECONDS,
+    who.scope,
+  ])
   if (refreshToken !== undefined) {
     await tx.query(insert, [
       secretHash(refreshToken),
@@ -42,6 +51,7 @@ export async function startSession(
       who.client,
       family,
       REFRESH_SECONDS,
+      who.scope,
     ])
   }
   return {
@@ -57,7 +67,7 @@ export async function startSession(
 export async function endSessions(
   tx: Tx,
   record: Record,
-  which: { session: SessionId } | { signer: SignerId } | { family: string },
+  which: { session: SessionId } | { signer: SignerId; but?: SessionId } | { family: string },
   why: string,
   origin: Origin | undefined,
 ): Promise<void> {
@@ -69,8 +79,8 @@ export async function endSessions(
         : ['s.id in (select session_id from paraph.token where family = $1)', which.family]
   const { rows } = await tx.query(
     `update paraph.session s set ended_at = paraph.now(), ended_why = $2
-      where ${condition} and s.ended_at is null and s.ends_at > paraph.now() returning s.id, s.signer_id, s.client_id`,
-    [value, why],
+      where ${condition} and s.id is distinct from $3 and s.ended_at is null and s.ends_at > paraph.now() returning s.id, s.signer_id, s.client_id`,
+    [value, why, 'but' in which ? which.but : null],
   )
   for (const row of rows as { id: string; signer_id: string; client_id: string }[]) {
     await tx.query(`select pg_notify('paraph_session', $1)`, [row.id])
@@ -83,4 +93,13 @@ export async function endSessions(
       evidence: { client: row.client_id, signer: row.signer_id, session: row.id },
     })
   }
+}
+
+/** No token of the signer is taken any more, refresh tokens included; those of one session may stay. */
+export async function revokeTokens(tx: Tx, signer: SignerId, but?: SessionId): Promise<void> {
+  await tx.query(
+    `update paraph.token set revoked_at = coalesce(revoked_at, paraph.now())
+      where signer_id = $1 and session_id is distinct from $2`,
+    [signer, but ?? null],
+  )
 }

@@ -5,8 +5,9 @@ import type { Clock } from '../clock.js'
 import { ServiceError } from '../errors.js'
 import type { Hsm } from '../hsm/hsm.js'
 import type { SignerId } from '../ids.js'
-import { FACTOR_COLUMNS, type Factor, factorFields, matchCode } from './factor.js'
+import { closeFactor, FACTOR_COLUMNS, type Factor, type FactorKind, matchCode } from './factor.js'
 import { clearGuesses, countGuess, FACTOR_LIMIT, takeBackGuess } from './guess.js'
+import { knownBrowser } from './known-browser.js'
 import type { PasswordHasher } from './password.js'
 
 export interface FactorServices {
@@ -18,13 +19,26 @@ export interface FactorServices {
   readonly clock: Clock
 }
 
+/** What a presented value turned out to be. */
+export interface FactorMatch {
+  readonly factor: string
+  readonly kind: FactorKind | 'recovery'
+  /** The time step of a one-time code. */
+  readonly step?: number
+  /** Uses it up, compare-and-set: of all who present the same value, one is told true. */
+  burn(tx: Tx): Promise<boolean>
+}
+
 /** What a signer presents, and against what. */
 export interface FactorQuestion {
   readonly signer: SignerId
-  readonly code: string
+  /** Compares what was presented, outside any transaction; undefined when it is wrong. */
+  match(): Promise<FactorMatch | undefined>
   readonly pin: string
   /** Of the credential's PIN; null where it has none. */
   readonly pinHash: string | null
+  /** Cookie of a browser that may be known to be the signer's: strangers cannot make its owner wait. */
+  readonly browser?: string
   /** The entry that a refusal for this reason leaves, but for its type. */
   denied(why: string): AuditEvent
 }
@@ -32,16 +46,17 @@ export interface FactorQuestion {
 /** Which factor agreed; goes into the row that depends on it, and into the log. */
 export interface FactorEvidence {
   readonly factor: string
-  readonly step: number
+  readonly kind: FactorMatch['kind']
+  readonly step?: number
   readonly pin: boolean
 }
 
 /**
  * The signer's factors, verified, and what depends on them: both or neither.
  *
- * Durable before anything is compared: that an attempt was made. Durable on return, in one transaction: the code's step is
- * burned, and whatever `then` did. A right code is burned whatever becomes of the rest, so that it tells nothing twice.
- * @param then runs in that transaction, after the step is burned; a ServiceError that it returns is thrown once the
+ * Durable before anything is compared: that an attempt was made. Durable on return, in one transaction: the code is used
+ * up, and whatever `then` did. A right code is used up whatever becomes of the rest, so that it tells nothing twice.
+ * @param then runs in that transaction, after the code is used up; a ServiceError that it returns is thrown once the
  *   transaction is durable
  * @throws ServiceError `code_locked`, `code_rejected`, `pin_rejected`, `unavailable`, `overloaded`; what `then` returns
  */
@@ -52,52 +67,66 @@ export async function verifyFactors<T>(
 ): Promise<T> {
   const { transactions, binding } = services
   const { signer, pinHash, denied } = question
-  const attempts = await transactions.transact((tx) => countGuess(tx, signer, 'factor'))
+  const { attempts, browser } = await transactions.transact(async (tx) => {
+    const browser = await knownBrowser(tx, binding, signer, question.browser)
+    return { browser, attempts: await countGuess(tx, signer, 'factor', browser) }
+  })
   if (attempts === undefined) {
     await transactions.append({ ...denied('code_locked'), type: 'factor.locked' })
     throw new ServiceError('code_locked')
   }
-  const { factors, match, pinRight } = await compare(services, question).catch(async (error: unknown) => {
+  const { match, pinRight } = await compare(services, question).catch(async (error: unknown) => {
     if (!(error instanceof ServiceError)) throw error
     // Nobody is told what was compared. If a device that is away counted against the signer, it would lock him out for
     // as long as it was away, and longer.
     await transactions.transact(async (tx, record) => {
-      await takeBackGuess(tx, signer, 'factor')
+      await takeBackGuess(tx, signer, 'factor', browser)
       record(denied('unavailable'))
     })
     throw error
   })
   const outcome = await transactions.transact(async (tx, record): Promise<T | ServiceError> => {
-    const burned = match !== undefined && (await burnStep(tx, match.factor, match.step))
+    const burned = match !== undefined && (await match.burn(tx))
     if (!burned || !pinRight) {
       const why = burned ? 'pin_rejected' : 'code_rejected'
       record({ ...denied(why), type: 'factor.failed', facts: { attempts } })
-      if (attempts >= FACTOR_LIMIT && factors.length > 0) {
-        await endFactors(tx, binding, factors)
-        await clearGuesses(tx, signer, 'factor')
+      if (attempts >= FACTOR_LIMIT && (await endFactors(tx, binding, signer))) {
+        await clearGuesses(tx, signer, 'factor', browser)
         record({ ...denied('too_many_failures'), type: 'factor.ended', evidence: { signer } })
       }
       return new ServiceError(why)
     }
-    await clearGuesses(tx, signer, 'factor')
-    return then(tx, record, { factor: match.factor.id, step: match.step, pin: pinHash !== null })
+    await clearGuesses(tx, signer, 'factor', browser)
+    const { factor, kind, step } = match
+    return then(tx, record, { factor, kind, ...(step === undefined ? {} : { step }), pin: pinHash !== null })
   })
   if (outcome instanceof ServiceError) throw outcome
   return outcome
 }
 
-/** Code and PIN, always both, so that the time it takes says nothing about the one that was wrong. */
-async function compare(services: FactorServices, { signer, code, pin, pinHash }: FactorQuestion) {
-  const factors = await services.transactions.query<Factor>(
-    `select ${FACTOR_COLUMNS} from paraph.factor where signer_id = $1 and state = 'active'`,
-    [signer],
-  )
-  const match = await matchCode(services.hsm, services.binding, factors, code, services.clock.now())
-  const pinRight = pinHash === null || (await services.passwords.verify('pin', pinHash, pin))
-  return { factors, match, pinRight }
+/** Factor and PIN, always both, so that the time it takes says nothing about the one that was wrong. */
+async function compare({ passwords }: FactorServices, { match, pin, pinHash }: FactorQuestion) {
+  const matched = await match()
+  const pinRight = pinHash === null || (await passwords.verify('pin', pinHash, pin))
+  return { match: matched, pinRight }
 }
 
-/** Compare-and-set: of all who present the same step, one burns it. */
+/** A code of any of the signer's authenticators. */
+export async function matchOneTimeCode(
+  { transactions, hsm, binding, clock }: FactorServices,
+  signer: SignerId,
+  code: string,
+): Promise<FactorMatch | undefined> {
+  const factors = await transactions.query<Factor>(
+    `select ${FACTOR_COLUMNS} from paraph.factor where signer_id = $1 and kind = 'totp' and state = 'active'`,
+    [signer],
+  )
+  const match = await matchCode(hsm, binding, factors, code, clock.now())
+  if (match === undefined) return undefined
+  const { factor, step } = match
+  return { factor: factor.id, kind: factor.kind, step, burn: (tx) => burnStep(tx, factor, step) }
+}
+
 async function burnStep(tx: Tx, factor: Factor, step: number): Promise<boolean> {
   const { rowCount } = await tx.query(
     `update paraph.factor set last_step = $2 where id = $1 and state = 'active' and last_step < $2`,
@@ -106,13 +135,12 @@ async function burnStep(tx: Tx, factor: Factor, step: number): Promise<boolean> 
   return rowCount === 1
 }
 
-/** The signer's authenticators are no longer taken, for good. */
-async function endFactors(tx: Tx, binding: RowBinding, factors: readonly Factor[]): Promise<void> {
-  for (const factor of factors) {
-    const ended = { ...factor, state: 'ended' as const }
-    await tx.query(`update paraph.factor set state = 'ended', binding = $2 where id = $1`, [
-      factor.id,
-      binding.mac('factor', factorFields(ended)),
-    ])
-  }
+/** None of the signer's factors is taken any longer, for good. @returns whether there was one */
+async function endFactors(tx: Tx, binding: RowBinding, signer: SignerId): Promise<boolean> {
+  const { rows } = await tx.query<Factor>(
+    `select ${FACTOR_COLUMNS} from paraph.factor where signer_id = $1 and state = 'active' for update`,
+    [signer],
+  )
+  for (const factor of rows) await closeFactor(tx, binding, factor, 'ended')
+  return rows.length > 0
 }

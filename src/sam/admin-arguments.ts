@@ -27,6 +27,9 @@ const schemas: Record<AdminVerb, object> = {
   'signer.unlock': object({ signer: name }),
   'signer.resetPassword': object({ signer: name }, { password }),
   'authenticator.enrol': object({ signer: name }, { algorithm: { enum: ['SHA1', 'SHA256'] } }),
+  'authenticator.invite': object({ signer: name }),
+  'authenticator.vouch': object({ signer: name }),
+  'authenticator.cancel': object({ signer: name }),
   'authenticator.list': object({ signer: name }),
   'authenticator.revoke': object({ authenticatorId: id }),
   'credential.create': object(

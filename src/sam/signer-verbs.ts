@@ -3,11 +3,12 @@ import type { SignerSummary } from '../activation.js'
 import type { Actor } from '../audit/event.js'
 import type { Tx } from '../audit/transaction-log.js'
 import { ServiceError } from '../errors.js'
-import { FACTOR_COLUMNS, type Factor, factorAssociatedData, factorFields } from '../identity/factor.js'
+import { closeFactor, FACTOR_COLUMNS, type Factor, factorAssociatedData, insertFactor } from '../identity/factor.js'
 import { clearGuesses } from '../identity/guess.js'
+import { cancelInvitations, invite, vouchFor } from '../identity/invitation.js'
 import { codeUri, newCodeSecret } from '../identity/one-time-code.js'
-import { endSessions } from '../identity/session.js'
-import { type FactorId, isUuid, newId, type SignerId } from '../ids.js'
+import { endSessions, revokeTokens } from '../identity/session.js'
+import { type FactorId, isUuid, newId, type OperatorId, type SignerId } from '../ids.js'
 import type { AdminHandlers, AdminServices } from './admin-services.js'
 
 export interface SignerRow {
@@ -30,7 +31,7 @@ export async function requireSigner(db: Pick<Tx, 'query'>, who: string): Promise
 
 const newPassword = () => randomBytes(12).toString('base64url')
 
-/** In production nobody but the signer may know a password or an authenticator's secret: a file gives the one, a link the other. */
+/** In production nobody but the signer may know a password: a file brings it. */
 function requirePassword(services: AdminServices, given: string | undefined): string {
   if (given === undefined && !services.demo) {
     throw new ServiceError('not_allowed', {
@@ -38,13 +39,6 @@ function requirePassword(services: AdminServices, given: string | undefined): st
     })
   }
   return given ?? newPassword()
-}
-
-/** Refresh tokens too: nothing that was issued before works afterwards. */
-async function revokeTokens(tx: Tx, signer: SignerId): Promise<void> {
-  await tx.query('update paraph.token set revoked_at = coalesce(revoked_at, paraph.now()) where signer_id = $1', [
-    signer,
-  ])
 }
 
 async function setState(
@@ -78,12 +72,16 @@ export const signerVerbs: AdminHandlers<
   | 'signer.unlock'
   | 'signer.resetPassword'
   | 'authenticator.enrol'
+  | 'authenticator.invite'
+  | 'authenticator.vouch'
+  | 'authenticator.cancel'
   | 'authenticator.list'
   | 'authenticator.revoke'
 > = {
   'signer.create': async (services, actor, request) => {
-    const password = requirePassword(services, request.password)
-    const hash = await services.passwords.hash('password', password)
+    // Outside the demo a signer without a password sets it with the first link.
+    const password = request.password ?? (services.demo ? newPassword() : undefined)
+    const hash = password === undefined ? null : await services.passwords.hash('password', password)
     const id = newId<SignerId>()
     await services.transactions.transact(async (tx, record) => {
       await tx.query('insert into paraph.signer (id, login, name, phone, password_hash) values ($1, $2, $3, $4, $5)', [
@@ -95,7 +93,11 @@ export const signerVerbs: AdminHandlers<
       ])
       record({ type: 'signer.enrolled', outcome: 'ok', actor, evidence: { signer: id } })
     })
-    return { signerId: id, login: request.login, ...(request.password === undefined ? { password } : {}) }
+    return {
+      signerId: id,
+      login: request.login,
+      ...(request.password === undefined && password !== undefined ? { password } : {}),
+    }
   },
 
   'signer.list': async ({ pool }) => {
@@ -144,8 +146,7 @@ export const signerVerbs: AdminHandlers<
   'authenticator.enrol': async (services, actor, request) => {
     if (!services.demo) {
       throw new ServiceError('not_allowed', {
-        detail:
-          'outside the demo a secret is shown to its signer only, on the activation page, which this version does not have yet',
+        detail: 'outside the demo a secret is shown to its signer only: invite the signer, and hand on the link',
       })
     }
     const signer = await requireSigner(services.pool, request.signer)
@@ -154,23 +155,14 @@ export const signerVerbs: AdminHandlers<
     const id = newId<FactorId>()
     const identity = { id, signer_id: signer.id, kind: 'totp', generation: 1 } as const
     const sealed = await services.hsm.seal(Buffer.from(secret), factorAssociatedData(identity))
-    const row = { ...identity, state: 'active', algorithm, sealed_secret: sealed, demo: true } as const
     await services.transactions.transact(async (tx, record) => {
-      await tx.query(
-        `insert into paraph.factor (id, signer_id, kind, state, generation, algorithm, sealed_secret, demo, binding)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-        [
-          id,
-          signer.id,
-          row.kind,
-          row.state,
-          row.generation,
-          algorithm,
-          sealed,
-          row.demo,
-          services.binding.mac('factor', factorFields(row)),
-        ],
-      )
+      await insertFactor(tx, services.binding, {
+        ...identity,
+        algorithm,
+        sealed_secret: sealed,
+        demo: true,
+        last_step: 0,
+      })
       record({
         type: 'factor.enrolled',
         outcome: 'ok',
@@ -180,6 +172,51 @@ export const signerVerbs: AdminHandlers<
       })
     })
     return { authenticatorId: id, uri: codeUri(secret, signer.login, algorithm), secret }
+  },
+
+  'authenticator.invite': async (services, actor, request) => {
+    return services.transactions.transact(async (tx, record) => {
+      const signer = await requireSigner(tx, request.signer)
+      const { rows } = await tx.query<{ has_password: boolean; has_factor: boolean }>(
+        `select g.password_hash is not null as has_password,
+                exists (select from paraph.factor f where f.signer_id = g.id) as has_factor
+           from paraph.signer g where g.id = $1 for update`,
+        [signer.id],
+      )
+      const { has_password = true, has_factor = true } = rows[0] ?? {}
+      const { token, usableFrom } = await invite(tx, record, services.binding, actor, {
+        signer: signer.id,
+        setsPassword: !has_password,
+        replaces: has_factor,
+        operator: actor.id as OperatorId,
+      })
+      return { link: token, usableFrom: usableFrom.toISOString() }
+    })
+  },
+
+  'authenticator.vouch': async (services, actor, request) => {
+    await services.transactions.transact(async (tx, record) => {
+      const signer = await requireSigner(tx, request.signer)
+      await vouchFor(tx, record, services.binding, actor.id as OperatorId, signer.id)
+    })
+    return {}
+  },
+
+  'authenticator.cancel': async (services, actor, request) => {
+    return services.transactions.transact(async (tx, record) => {
+      const signer = await requireSigner(tx, request.signer)
+      const cancelled = await cancelInvitations(tx, services.binding, signer.id)
+      if (cancelled > 0) {
+        record({
+          type: 'signer.invited',
+          outcome: 'refused',
+          actor,
+          why: 'cancelled',
+          evidence: { signer: signer.id },
+        })
+      }
+      return { cancelled }
+    })
   },
 
   'authenticator.list': async ({ pool }, _actor, request) => {
@@ -207,11 +244,7 @@ export const signerVerbs: AdminHandlers<
       )
       const [factor] = rows
       if (factor === undefined) throw new ServiceError('not_found', { detail: 'no such active authenticator' })
-      const revoked = { ...factor, state: 'revoked' as const }
-      await tx.query(`update paraph.factor set state = 'revoked', binding = $2 where id = $1`, [
-        factor.id,
-        services.binding.mac('factor', factorFields(revoked)),
-      ])
+      await closeFactor(tx, services.binding, factor, 'revoked')
       record({
         type: 'factor.revoked',
         outcome: 'ok',

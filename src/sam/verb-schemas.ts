@@ -29,9 +29,21 @@ const object = (required: Record<string, unknown>, optional: Record<string, unkn
   properties: { ...required, ...optional },
 })
 
+const onPage = { origin, bearer: value }
+
 const schemas: Record<FrontVerb, object> = {
   login: object({ origin, login: text, password: value, rememberMe: { type: 'boolean' } }),
   refresh: object({ origin, refreshToken: value }),
+  signIn: object({ origin, login: text, password: value }, { browser: value }),
+  openLink: object({ origin, link: value }),
+  activate: object({ origin, link: value, code: value }, { password: value }),
+  recover: object({ origin, login: text, password: value, recoveryCode: value }, { browser: value }),
+  account: object({ origin, bearer: value }),
+  changePassword: object({ ...onPage, code: value, password: value }, { browser: value }),
+  renewRecoveryCodes: object({ ...onPage, code: value }, { browser: value }),
+  addAuthenticator: object({ ...onPage, code: value }, { browser: value }),
+  removeAuthenticator: object({ ...onPage, code: value, authenticatorId: value }, { browser: value }),
+  cancelReplacement: object(onPage, { browser: value }),
   revoke: object({ origin, bearer: value, token: value }, { hint: { enum: ['access_token', 'refresh_token'] } }),
   authorize: object(
     {

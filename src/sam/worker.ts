@@ -15,7 +15,17 @@ import { requireSafe } from '../db/require-safe.js'
 import { ServiceError } from '../errors.js'
 import type { Hsm, ServiceKey } from '../hsm/hsm.js'
 import { openHsm } from '../hsm/open-hsm.js'
-import { login, refresh } from '../identity/login.js'
+import {
+  addAuthenticator,
+  cancelReplacement,
+  changePassword,
+  readAccount,
+  recover,
+  removeAuthenticator,
+  renewRecoveryCodes,
+} from '../identity/account.js'
+import { activate, openLink } from '../identity/activate.js'
+import { login, refresh, signIn } from '../identity/login.js'
 import { PasswordHasher } from '../identity/password.js'
 import { revokeToken } from '../identity/revoke-token.js'
 import type { BootId } from '../ids.js'
@@ -99,10 +109,17 @@ export async function startWorker(
   const verbs: { [V in FrontVerb]: (request: FrontVerbs[V]['request']) => Promise<FrontVerbs[V]['response']> } = {
     login: (request) => login(services, request),
     refresh: (request) => refresh(services, request),
-    revoke: async (request) => {
-      await revokeToken(services, request)
-      return {}
-    },
+    revoke: (request) => revokeToken(services, request).then(() => ({})),
+    signIn: (request) => signIn(services, request),
+    openLink: (request) => openLink(services, request),
+    activate: (request) => activate(services, request),
+    recover: (request) => recover(services, request),
+    account: (request) => readAccount(services, request),
+    changePassword: (request) => changePassword(services, request).then(() => ({})),
+    renewRecoveryCodes: (request) => renewRecoveryCodes(services, request),
+    addAuthenticator: (request) => addAuthenticator(services, request),
+    removeAuthenticator: (request) => removeAuthenticator(services, request).then(() => ({})),
+    cancelReplacement: (request) => cancelReplacement(services, request).then(() => ({})),
     authorize: (request) => authorize(services, request),
     sign: (request) => signHash(services, request),
     announce: async ({ bootId, node, publicKey }) => {

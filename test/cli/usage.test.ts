@@ -21,9 +21,11 @@ test('the stable names are there', () => {
   const names = leaves.map(({ path }) => path.slice('paraph '.length)).sort()
   assert.deepEqual(names, [
     'audit init',
-    'authenticator enrol',
+    'authenticator cancel',
+  'authenticator enrol',
     'authenticator list',
     'authenticator revoke',
+  'authenticator vouch',
     'ca root',
     'client create',
     'client disable',

@@ -75,6 +75,10 @@ const both = {
   overloaded: unavailable,
   unavailable,
   internal: failed,
+  // Our own pages never come through these doors.
+  link_unknown: failed,
+  link_early: failed,
+  password_weak: failed,
   // Administration never comes through these doors.
   operator_unknown: failed,
   role_missing: failed,
