@@ -9,7 +9,9 @@ import { bindDoors, operationsOf } from './contract.js'
 import { toCscError } from './csc/errors.js'
 import { allDoors } from './doors.js'
 import { allowedMethods, answerError, dress, type ErrorServices, guardEdge } from './edge.js'
+import { watchHealth } from './health.js'
 import { readOpenApi } from './openapi.js'
+import { mountPortal } from './portal/portal.js'
 import { collectRefusals } from './refusals.js'
 import type { FrontServices } from './services.js'
 
@@ -54,7 +56,9 @@ export function buildApp(services: FrontServices): FastifyInstance {
     throw new ServiceError('not_found')
   })
   const bearer = bearerCheck(services)
-  bindDoors(app, operations, allDoors(services, contract, operations, bearer), bearer)
+  const health = watchHealth(services)
+  bindDoors(app, operations, allDoors(services, contract, operations, bearer, health), bearer)
+  mountPortal(app, { services, errors, demo: health.demo })
   endKeptConnections(app)
   app.addHook('onClose', () => refusals.close())
   return app

@@ -7,7 +7,7 @@ import { credentialInfoDoors } from './csc/credentials-info.js'
 import { listDoors } from './csc/credentials-list.js'
 import { infoDoors } from './csc/info.js'
 import { signHashDoors } from './csc/signatures-sign-hash.js'
-import { watchHealth } from './health.js'
+import type { Health } from './health.js'
 import type { OpenApi } from './openapi.js'
 import { pageDoors } from './pages.js'
 import type { FrontServices } from './services.js'
@@ -18,8 +18,8 @@ export function allDoors(
   contract: OpenApi,
   operations: readonly Operation[],
   bearer: BearerCheck,
+  health: Health,
 ): Doors {
-  const health = watchHealth(services)
   const paths = operations.filter(({ method }) => method === 'POST').map(({ path }) => path)
   return {
     ...infoDoors({ config: services.config, health, paths }),

@@ -56,18 +56,19 @@ export interface ErrorServices {
   readonly allowed: ReadonlyMap<string, string>
 }
 
-/** One answer for every error, one log line for an unexpected one, and a note of every refusal. */
-export function answerError(
+/**
+ * What went wrong, in our words; one log line for what was not expected, and a note of every refusal that no worker saw.
+ * @param endpoint what the log calls the address
+ */
+export function noteRefusal(
   services: ErrorServices,
   thrown: unknown,
   request: FastifyRequest,
-  reply: FastifyReply,
-): FastifyReply {
+  endpoint: string,
+): ServiceError {
   const error = asServiceError(thrown)
   const origin = originOf(request)
-  const path = pathOf(request.url)
-  const endpoint = services.allowed.has(path) ? path : 'unknown'
-  const { status, body } = toCscError(origin.api, error)
+  const { status } = toCscError(origin.api, error)
   if (status === 500) {
     services.logger.error(
       { requestId: request.id, endpoint, error: describeError(error) },
@@ -84,6 +85,19 @@ export function answerError(
       status,
     })
   }
+  return error
+}
+
+/** One answer of the API for every error. */
+export function answerError(
+  services: ErrorServices,
+  thrown: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
+  const path = pathOf(request.url)
+  const error = noteRefusal(services, thrown, request, services.allowed.has(path) ? path : 'unknown')
+  const { status, body } = toCscError(originOf(request).api, error)
   if (status === 401) reply.header('www-authenticate', challenge(error))
   const retryAfter = error.retryAfter ?? (status === 503 ? 1 : undefined)
   if (retryAfter !== undefined) reply.header('retry-after', String(Math.max(1, Math.ceil(retryAfter))))

@@ -1,4 +1,4 @@
-import type { FrontVerbs } from '../activation.js'
+import type { FrontVerb, FrontVerbs } from '../activation.js'
 import { ServiceError } from '../errors.js'
 import type { SamClient } from './sam-client.js'
 
@@ -6,7 +6,7 @@ import type { SamClient } from './sam-client.js'
 export class WorkerRefusal extends ServiceError {}
 
 /** The verbs a request can reach, which the worker writes to the log. */
-type LoggedVerb = 'login' | 'refresh' | 'revoke' | 'authorize' | 'sign'
+type LoggedVerb = Exclude<FrontVerb, 'announce' | 'health'>
 
 /**
  * @throws WorkerRefusal what the worker answered

@@ -21,7 +21,7 @@ export function requirePassword(password: string, login: string): string {
     [...plain].length < SHORTEST ||
     plain.length > 1024 ||
     new Set(plain).size < 5 ||
-    plain.toLowerCase().includes(login.toLowerCase())
+    (login.length > 3 && plain.toLowerCase().includes(login.toLowerCase()))
   if (weak) throw new ServiceError('password_weak')
   return password
 }

@@ -22,10 +22,10 @@ test('the stable names are there', () => {
   assert.deepEqual(names, [
     'audit init',
     'authenticator cancel',
-  'authenticator enrol',
+    'authenticator enrol',
     'authenticator list',
     'authenticator revoke',
-  'authenticator vouch',
+    'authenticator vouch',
     'ca root',
     'client create',
     'client disable',

@@ -212,6 +212,15 @@ export class TestService {
   admin<V extends AdminVerb>(verb: V, request: AdminVerbs[V]['request']): Promise<AdminVerbs[V]['response']> {
     const role = ADMIN_ROLE[verb]
     const token = readFileSync(operatorTokenFile(this.keysDir, role === 'any' ? 'registration' : role), 'utf8')
+    return this.adminAs(token, verb, request)
+  }
+
+  /** A command of the operator with this token. */
+  adminAs<V extends AdminVerb>(
+    token: string,
+    verb: V,
+    request: AdminVerbs[V]['request'],
+  ): Promise<AdminVerbs[V]['response']> {
     keepSecret(token)
     return callAdmin(this.workerSettings[0]?.adminSocket ?? '', token, verb, request)
   }

@@ -75,10 +75,11 @@ const both = {
   overloaded: unavailable,
   unavailable,
   internal: failed,
-  // Our own pages never come through these doors.
-  link_unknown: failed,
-  link_early: failed,
-  password_weak: failed,
+  // Our own pages answer these with a page of the same status.
+  link_unknown: { status: 404, error: 'not_found', description: 'There is nothing at this address.' },
+  link_early: { status: 403, error: 'access_denied', description: DENIED },
+  password_weak: refused(MALFORMED),
+  form_foreign: { status: 403, error: 'access_denied', description: DENIED },
   // Administration never comes through these doors.
   operator_unknown: failed,
   role_missing: failed,

@@ -1,0 +1,163 @@
+import type { Account } from '../../activation.js'
+import { ServiceError } from '../../errors.js'
+import type { FrontServices } from '../services.js'
+import { askWorker } from '../worker.js'
+import { recoveryCodesPage } from './activate-page.js'
+import { type Html, html } from './html.js'
+import { field, formStart, message, type Page, type PageAnswer, type PageHandler, type PageRequest } from './page.js'
+import { instant } from './texts.js'
+
+/** Said on the account page after a change, by the word in its address. */
+const NEWS = { password: 'passwordChanged', removed: 'removed', stopped: 'replacementStopped' } as const
+
+const show: PageHandler = async (services, request) => {
+  const { query, texts } = request
+  const news = query.done === undefined ? undefined : NEWS[query.done as keyof typeof NEWS]
+  return page(request, await account(services, request), message('good', news && texts[news]))
+}
+
+/** @throws ServiceError `token_malformed` for whoever is not signed in */
+function account({ sam }: FrontServices, request: PageRequest): Promise<Account> {
+  return askWorker(sam, 'account', { origin: request.origin, bearer: bearerOf(request) })
+}
+
+function bearerOf({ bearer }: PageRequest): string {
+  if (bearer === undefined) throw new ServiceError('token_malformed')
+  return bearer
+}
+
+type Change = (
+  services: FrontServices,
+  request: PageRequest,
+  common: { origin: PageRequest['origin']; bearer: string; code: string; browser?: string },
+) => Promise<PageAnswer>
+
+/** A change that takes a code; what is wrong is said on the account page. */
+function change(work: Change): PageHandler {
+  return async (services, request) => {
+    const { form, origin, browser, texts } = request
+    const common = {
+      origin,
+      bearer: bearerOf(request),
+      code: (form.code ?? '').replaceAll(' ', ''),
+      ...(browser === undefined ? {} : { browser }),
+    }
+    try {
+      return await work(services, request, common)
+    } catch (error) {
+      const problem =
+        error instanceof ServiceError
+          ? {
+              code_rejected: texts.codeWrong,
+              code_locked: texts.codeLocked,
+              password_weak: texts.passwordWeak,
+              not_allowed: texts.lastStays,
+            }[error.code as string]
+          : undefined
+      if (problem === undefined) throw error
+      return { ...page(request, await account(services, request), message('bad', problem)), status: 400 }
+    }
+  }
+}
+
+const changePassword = change(async ({ sam }, { form }, common) => {
+  await askWorker(sam, 'changePassword', { ...common, password: form.password ?? '' })
+  return { to: '/portal?done=password' }
+})
+
+const renewRecoveryCodes = change(async ({ sam }, request, common) => {
+  const { recoveryCodes } = await askWorker(sam, 'renewRecoveryCodes', common)
+  return recoveryCodesPage(request, request.texts.recoveryTitle, recoveryCodes)
+})
+
+const addAuthenticator = change(async ({ sam }, _request, common) => {
+  const { link } = await askWorker(sam, 'addAuthenticator', common)
+  return { to: `/portal/activate/${link}` }
+})
+
+const removeAuthenticator = change(async ({ sam }, { form }, common) => {
+  await askWorker(sam, 'removeAuthenticator', { ...common, authenticatorId: form.authenticator ?? '' })
+  return { to: '/portal?done=removed' }
+})
+
+const cancelReplacement: PageHandler = async ({ sam }, request) => {
+  await askWorker(sam, 'cancelReplacement', { origin: request.origin, bearer: bearerOf(request) })
+  return { to: '/portal?done=stopped' }
+}
+
+function page(request: PageRequest, account: Account, news: Html | undefined): Page {
+  const { texts } = request
+  return {
+    title: account.name,
+    body: html`<p class="lead">${texts.accountLead(account.login)}</p>${news}
+${replacement(request, account)}
+${sessions(request, account)}
+${authenticators(request, account)}
+<section><h2>${texts.recoveryTitle}</h2><p>${texts.recoveryLeft(account.recoveryCodesLeft)}</p>
+<details><summary>${texts.renewRecovery}</summary><p class="hint">${texts.renewRecoveryHint}</p>${codeForm(request, 'recovery-codes', undefined)}</details></section>
+<section><h2>${texts.password}</h2><details><summary>${texts.changePassword}</summary>${codeForm(
+      request,
+      'password',
+      field({
+        name: 'password',
+        label: texts.newPassword,
+        type: 'password',
+        hint: texts.passwordHint,
+        autocomplete: 'new-password',
+      }),
+    )}</details></section>
+<form method="post" action="/portal/sign-out">${formStart(request)}<div class="actions"><button class="quiet">${texts.signOut}</button></div></form>`,
+  }
+}
+
+function replacement(request: PageRequest, { replacementFrom }: Account): Html | undefined {
+  const { texts, lang } = request
+  if (replacementFrom === undefined) return undefined
+  return html`<section><h2>${texts.replacement}</h2><p>${texts.replacementText(instant(lang, replacementFrom))}</p>
+<form method="post" action="/portal/account/stop-replacement">${formStart(request)}<div class="actions"><button class="danger">${texts.stopReplacement}</button></div></form></section>`
+}
+
+function sessions({ texts, lang }: PageRequest, { sessions }: Account): Html {
+  const rows = sessions.map(
+    ({ client, endsAt, remembered, signaturesLeft, own }) =>
+      html`<li><span>${own ? texts.thisPage : client}</span><span class="faint">${[
+        texts.until(instant(lang, endsAt)),
+        ...(remembered ? [texts.remembered] : []),
+        ...(signaturesLeft > 0 ? [texts.filesLeft(signaturesLeft)] : []),
+      ].join(' · ')}</span></li>`,
+  )
+  return html`<section><h2>${texts.sessions}</h2>${rows.length === 0 ? html`<p>${texts.noSessions}</p>` : html`<ul class="rows">${rows}</ul>`}</section>`
+}
+
+function authenticators(request: PageRequest, { authenticators }: Account): Html {
+  const { texts, lang } = request
+  const rows = authenticators.map(
+    ({ kind, label, createdAt }) =>
+      html`<li><span>${texts.kind[kind]}${label === undefined ? undefined : html` · ${label}`}</span><span class="faint">${texts.since(instant(lang, createdAt))}</span></li>`,
+  )
+  const choices = authenticators.map(
+    ({ id, kind, createdAt }, i) =>
+      html`<label class="choice"><input type="radio" name="authenticator" value="${id}" required${i === 0 ? html` checked` : undefined}> ${texts.kind[kind]}, ${texts.since(instant(lang, createdAt))}</label>`,
+  )
+  const removal = html`<details><summary>${texts.removeAuthenticator}</summary>${codeForm(request, 'remove-authenticator', html`${choices}`)}</details>`
+  return html`<section><h2>${texts.authenticators}</h2><ul class="rows">${rows}</ul>
+<details><summary>${texts.addAuthenticator}</summary>${codeForm(request, 'authenticator', undefined)}</details>
+${authenticators.length > 1 ? removal : undefined}</section>`
+}
+
+/** Each form names its own field for the code, since a page has several. */
+function codeForm(request: PageRequest, path: string, more: Html | undefined): Html {
+  const { texts } = request
+  return html`<form method="post" action="/portal/account/${path}">${formStart(request)}${more}
+<label for="code-${path}">${texts.code}</label><input class="code" id="code-${path}" name="code" inputmode="numeric" pattern="[0-9 ]*" maxlength="12" required autocomplete="one-time-code">
+<div class="actions"><button>${texts.confirm}</button></div></form>`
+}
+
+export const accountPages = {
+  'GET /portal': show,
+  'POST /portal/account/password': changePassword,
+  'POST /portal/account/recovery-codes': renewRecoveryCodes,
+  'POST /portal/account/authenticator': addAuthenticator,
+  'POST /portal/account/remove-authenticator': removeAuthenticator,
+  'POST /portal/account/stop-replacement': cancelReplacement,
+} as const

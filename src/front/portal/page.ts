@@ -1,0 +1,105 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Origin } from '../../activation.js'
+import type { FrontServices } from '../services.js'
+import { type Html, html } from './html.js'
+import { STYLE_PATH } from './style.js'
+import { LANGS, type Lang, TEXTS, type Texts } from './texts.js'
+
+/** What a page works with. */
+export interface PageRequest {
+  readonly lang: Lang
+  readonly texts: Texts
+  readonly origin: Origin
+  /** Fields of the form; empty for GET. Each at most once. */
+  readonly form: Readonly<Record<string, string>>
+  readonly query: Readonly<Record<string, string>>
+  readonly params: Readonly<Record<string, string>>
+  /** Path and query, as they were asked for. */
+  readonly url: string
+  /** Token of the page session, if the browser has one; the worker says whether it is still good. */
+  readonly bearer: string | undefined
+  /** Cookie of a browser that may be known to be its signer's. */
+  readonly browser: string | undefined
+  /** Goes into every form, and comes back with it. */
+  readonly formToken: string
+  readonly demo: boolean
+  readonly raw: FastifyRequest
+  readonly reply: FastifyReply
+}
+
+/** A page, or the way to another. */
+export type PageAnswer = Page | Redirect
+
+export interface Page {
+  readonly title: string
+  readonly body: Html
+  readonly status?: number
+  readonly cookies?: readonly Cookie[]
+  /** Origins beside our own to which a form of this page may lead in the end. */
+  readonly formTargets?: readonly string[]
+  /** Scripts of our own, by path. */
+  readonly scripts?: readonly string[]
+}
+
+export interface Redirect {
+  readonly to: string
+  readonly cookies?: readonly Cookie[]
+}
+
+/** A cookie by the name it has among ours; without a value it is taken away. */
+export interface Cookie {
+  readonly name: 'session' | 'browser' | 'lang'
+  readonly value: string | undefined
+  readonly seconds?: number
+}
+
+export type PageHandler = (services: FrontServices, request: PageRequest) => Promise<PageAnswer>
+
+/** The hidden field that every form of ours begins with. */
+export function formStart({ formToken }: PageRequest): Html {
+  return html`<input type="hidden" name="form" value="${formToken}">`
+}
+
+/** What went wrong or right with the form before, read out to those who do not see it. */
+export function message(kind: 'bad' | 'good', text: string | undefined): Html | undefined {
+  return text === undefined
+    ? undefined
+    : html`<p class="message ${kind}" role="${kind === 'bad' ? 'alert' : 'status'}">${text}</p>`
+}
+
+export interface Field {
+  readonly name: string
+  readonly label: string
+  readonly hint?: string
+  readonly type?: 'text' | 'password' | 'code'
+  readonly autocomplete: string
+  readonly value?: string
+}
+
+/** A labelled field that must be filled in. */
+export function field({ name, label, hint, type = 'text', autocomplete, value }: Field): Html {
+  const described = hint === undefined ? undefined : html` aria-describedby="${name}-hint"`
+  const input =
+    type === 'code'
+      ? html`<input class="code" id="${name}" name="${name}" inputmode="numeric" pattern="[0-9 ]*" maxlength="12" required autocomplete="${autocomplete}"${described}>`
+      : html`<input id="${name}" name="${name}" type="${type}" maxlength="1024" required autocomplete="${autocomplete}" autocapitalize="none" spellcheck="false" value="${value}"${described}>`
+  return html`<label for="${name}">${label}</label>${input}${hint === undefined ? undefined : html`<p class="hint" id="${name}-hint">${hint}</p>`}`
+}
+
+/** The whole document. */
+export function document(request: PageRequest, page: Page, name: string): string {
+  const { lang, texts, demo, bearer } = request
+  const path = request.url.split('?')[0] as string
+  const others = LANGS.filter((other) => other !== lang)
+  // The way back after a form was sent is the page itself, so that a change of language asks for it with GET.
+  return html`<!doctype html>
+<html lang="${lang}">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${page.title} · ${name}</title><link rel="icon" href="/logo.png"><link rel="stylesheet" href="${STYLE_PATH}">${(page.scripts ?? []).map((script) => html`<script type="module" src="${script}"></script>`)}</head>
+<body><a class="skip" href="#content">${texts.skip}</a>
+<header><img src="/logo.png" alt=""><strong>${name}</strong><nav aria-label="${name}">${others.map((other) => html`<a href="${path}?lang=${other}" lang="${other}" hreflang="${other}">${TEXTS[other].language}</a>`)}${bearer === undefined ? undefined : html`<a href="/portal">${texts.account}</a>`}</nav></header>
+<main id="content"><h1>${page.title}</h1>${page.body}</main>
+<footer>${demo ? html`<p>${texts.demo}</p>` : undefined}</footer>
+</body></html>
+`.toString()
+}

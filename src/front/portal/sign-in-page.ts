@@ -1,0 +1,67 @@
+import { ServiceError } from '../../errors.js'
+import { askWorker } from '../worker.js'
+import { html } from './html.js'
+import { field, formStart, message, type Page, type PageHandler, type PageRequest } from './page.js'
+
+/** The sign-in page, from which the way leads back to `next`, a path of our own. */
+export function signInPath(next: string, over: boolean): string {
+  return `/portal/sign-in?next=${encodeURIComponent(next)}${over ? '&over=1' : ''}`
+}
+
+/** Only a path on this very site, and nothing that a browser could take for another one. */
+const OWN_PATH = /^\/(portal|oauth2|csc\/v[12]\/oauth2)(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*(\?[A-Za-z0-9._~=&%+-]*)?$/
+
+export function ownPath(path: string | undefined): string {
+  return path !== undefined && OWN_PATH.test(path) ? path : '/portal'
+}
+
+const show: PageHandler = async (_services, request) => {
+  const { query, texts } = request
+  return page(request, ownPath(query.next), query.over === undefined ? undefined : texts.sessionOver)
+}
+
+const signIn: PageHandler = async ({ sam }, request) => {
+  const { form, origin, browser, texts } = request
+  const next = ownPath(form.next)
+  try {
+    const { token, expiresIn } = await askWorker(sam, 'signIn', {
+      origin,
+      login: form.login ?? '',
+      password: form.password ?? '',
+      ...(browser === undefined ? {} : { browser }),
+    })
+    return { to: next, cookies: [{ name: 'session', value: token, seconds: expiresIn }] }
+  } catch (error) {
+    if (!(error instanceof ServiceError && error.code === 'login_failed')) throw error
+    return { ...page(request, next, texts.signInFailed), status: 400 }
+  }
+}
+
+/** The browser forgets the session, and the service ends it. */
+const signOut: PageHandler = async ({ sam }, { bearer, origin }) => {
+  if (bearer !== undefined) {
+    await askWorker(sam, 'revoke', { origin, bearer, token: bearer }).catch((error: unknown) => {
+      if (!(error instanceof ServiceError) || error.code === 'unavailable') throw error
+    })
+  }
+  return { to: '/portal/sign-in', cookies: [{ name: 'session', value: undefined }] }
+}
+
+function page(request: PageRequest, next: string, problem: string | undefined): Page {
+  const { texts, form } = request
+  return {
+    title: texts.signIn,
+    body: html`<p class="lead">${texts.signInLead}</p>${message('bad', problem)}
+<form class="card" method="post" action="/portal/sign-in">${formStart(request)}<input type="hidden" name="next" value="${next}">
+${field({ name: 'login', label: texts.login, autocomplete: 'username', ...(form.login === undefined ? {} : { value: form.login }) })}
+${field({ name: 'password', label: texts.password, type: 'password', autocomplete: 'current-password' })}
+<div class="actions"><button>${texts.signIn}</button></div></form>
+<p><a href="/portal/recover">${texts.lostPhone}</a></p>`,
+  }
+}
+
+export const signInPages = {
+  'GET /portal/sign-in': show,
+  'POST /portal/sign-in': signIn,
+  'POST /portal/sign-out': signOut,
+} as const
