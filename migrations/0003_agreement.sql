@@ -7,7 +7,7 @@ alter table paraph.signer alter column password_hash drop not null;
 alter table paraph.signer add column email text;
 
 -- Codes that are sent (`sms`, `email`), and passkeys. What is sealed: the secret of a `totp`, the address of a delivered
--- one, the public key (DER SubjectPublicKeyInfo) of a `passkey`. `last_step` of a passkey is its signature counter.
+-- one, the public key (COSE_Key) of a `passkey`. `last_step` of a passkey is its signature counter.
 alter table paraph.factor drop constraint factor_kind_check;
 alter table paraph.factor add constraint factor_kind_check check (kind in ('totp', 'sms', 'email', 'passkey'));
 alter table paraph.factor alter column algorithm drop not null;

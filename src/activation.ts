@@ -34,6 +34,13 @@ interface OnPage {
   readonly browser?: string
 }
 
+/** What a browser is to be asked for an assertion; binary members in base64url. */
+export interface PasskeyRequest {
+  readonly rpId: string
+  readonly challenge: string
+  readonly allow: readonly string[]
+}
+
 export interface Account {
   readonly login: string
   readonly name: string
@@ -99,6 +106,24 @@ export interface FrontVerbs {
   addAuthenticator: { request: OnPage & { code: string }; response: { link: string } }
   removeAuthenticator: {
     request: OnPage & { code: string; authenticatorId: string }
+    response: Record<string, never>
+  }
+  /** The way to one more passkey: what the browser is to be asked; binary members in base64url. */
+  beginPasskey: {
+    request: OnPage & { code: string }
+    response: {
+      ticket: string
+      rpId: string
+      challenge: string
+      userId: string
+      login: string
+      name: string
+      exclude: string[]
+    }
+  }
+  /** `response` is the JSON of what the browser answered (WebAuthn RegistrationResponseJSON). */
+  registerPasskey: {
+    request: OnPage & { ticket: string; response: string; label: string }
     response: Record<string, never>
   }
   /** Stops a link that an operator gave; takes no code. */

@@ -17,6 +17,7 @@ export const ERROR_CODES = [
   'link_unknown', // also: used, cancelled, expired
   'link_early', // `detail` is the time from which it works
   'password_weak',
+  'passkey_rejected',
   'form_foreign', // a form that did not come from our own page
   // which key
   'credential_unknown', // also: somebody else's

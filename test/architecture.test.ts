@@ -60,6 +60,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   koffi: ['hsm/'],
   '@peculiar/webcrypto': ['hsm/'],
   '@node-rs/argon2': ['identity/'],
+  '@simplewebauthn/server': ['identity/'],
   fastify: ['front/'],
   commander: ['cli/'],
 }

@@ -31,6 +31,7 @@ async function banner(config: Config, demo: DemoSummary | undefined): Promise<st
     `  Login          ${demo.login}`,
     `  Password       ${demo.password}`,
     `  Authenticator  ${demo.otpauth}`,
+    `  Account        ${config.publicUrl}/portal`,
     ...(picture === '' ? [] : ['', picture.trimEnd()]),
     '',
     'Try, in another terminal:',

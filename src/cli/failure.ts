@@ -23,6 +23,7 @@ const SENTENCES = {
   login_failed: 'login or password is wrong',
   link_unknown: 'the link is not known',
   link_early: 'the link does not work yet',
+  passkey_rejected: 'the passkey was not accepted',
   form_foreign: 'the form came from elsewhere',
   password_weak: 'the password is too easy to guess',
   login_disabled: 'this service takes no login with a password',

@@ -54,6 +54,7 @@ export async function startWorkers(start: Start, { env, sockets, ...plan }: Work
     keysDir: config.keys,
     node: `${config.node}/sam-${index}`,
     basicLogin: config.basicLogin,
+    publicUrl: config.publicUrl,
     logLevel: config.logLevel,
   })
   await supervise(start, {

@@ -101,7 +101,7 @@ interface FactorRequest {
  * A change of the own account that takes a one-time code: nothing of the signer's factors, password or recovery codes
  * changes without one. @throws ServiceError as `requirePageCaller` and `verifyFactors`
  */
-async function withCode<T>(
+export async function withCode<T>(
   services: FactorServices,
   request: FactorRequest,
   then: (tx: Tx, record: Record, caller: Caller) => Promise<T | ServiceError>,
@@ -176,7 +176,7 @@ export async function addAuthenticator(
 
 /**
  * Takes an authenticator away; every login but this one ends.
- * @throws ServiceError `not_allowed` for the last one, `not_found`, and as `withCode`
+ * @throws ServiceError `not_allowed` for the last app, `not_found`, and as `withCode`
  */
 export async function removeAuthenticator(
   services: FactorServices,
@@ -189,7 +189,10 @@ export async function removeAuthenticator(
     )
     const factor = rows.find(({ id }) => id === request.authenticatorId)
     if (factor === undefined) return new ServiceError('not_found')
-    if (rows.length === 1) return new ServiceError('not_allowed', { detail: 'the last authenticator stays' })
+    // A change takes a code, so that without an authenticator app nothing could be changed any more.
+    if (factor.kind === 'totp' && rows.filter(({ kind }) => kind === 'totp').length === 1) {
+      return new ServiceError('not_allowed', { detail: 'the last authenticator app stays' })
+    }
     await closeFactor(tx, services.binding, factor, 'revoked')
     record({
       type: 'factor.revoked',

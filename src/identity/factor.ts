@@ -17,40 +17,49 @@ export interface Factor {
   readonly algorithm: CodeAlgorithm | null
   readonly sealed_secret: Uint8Array
   readonly demo: boolean
+  /** The credential id of a `passkey`. */
+  readonly webauthn_id: Uint8Array | null
   /** The last time step used, or a passkey's signature counter. */
   readonly last_step: number
   readonly binding: Uint8Array
 }
 
 export const FACTOR_COLUMNS =
-  'id, signer_id, kind, state, generation, algorithm, sealed_secret, demo, last_step, binding'
+  'id, signer_id, kind, state, generation, algorithm, sealed_secret, demo, last_step, webauthn_id, binding'
 
 /** Fields under the row binding: everything but the step, which only grows. */
 export function factorFields(factor: Omit<Factor, 'binding' | 'last_step'>) {
-  const { id, signer_id, kind, state, generation, algorithm, sealed_secret, demo } = factor
-  return [id, signer_id, kind, state, generation, algorithm, sealed_secret, demo]
+  const { id, signer_id, kind, state, generation, algorithm, sealed_secret, demo, webauthn_id } = factor
+  const common = [id, signer_id, kind, state, generation, algorithm, sealed_secret, demo]
+  return webauthn_id === null ? common : [...common, webauthn_id]
 }
 
 /** A new factor of a signer, from now on. */
 export async function insertFactor(
   tx: Tx,
   binding: RowBinding,
-  row: Omit<Factor, 'binding' | 'state'> & { readonly label?: string },
+  given: Omit<Factor, 'binding' | 'state' | 'webauthn_id'> & {
+    readonly label?: string
+    readonly webauthn_id?: Uint8Array
+  },
 ): Promise<void> {
+  const row = { ...given, state: 'active', webauthn_id: given.webauthn_id ?? null } as const
   await tx.query(
-    `insert into paraph.factor (id, signer_id, kind, state, generation, algorithm, sealed_secret, demo, last_step, label, binding)
-     values ($1, $2, $3, 'active', $4, $5, $6, $7, $8, $9, $10)`,
+    `insert into paraph.factor (id, signer_id, kind, state, generation, algorithm, sealed_secret, demo, last_step, label, webauthn_id, binding)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
     [
       row.id,
       row.signer_id,
       row.kind,
+      row.state,
       row.generation,
       row.algorithm,
       row.sealed_secret,
       row.demo,
       row.last_step,
       row.label ?? null,
-      binding.mac('factor', factorFields({ ...row, state: 'active' })),
+      row.webauthn_id,
+      binding.mac('factor', factorFields(row)),
     ],
   )
 }

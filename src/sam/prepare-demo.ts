@@ -29,6 +29,7 @@ try {
       databaseUrl: setup.samUrl,
       demo: true,
       basicLogin: false,
+      publicUrl: 'http://localhost',
       logLevel: 'error',
     },
     { logger: pino({ level: 'error' }, pino.destination(2)) },

@@ -21,6 +21,8 @@ export interface WorkerSettings {
   /** Name of this machine and worker in the log. */
   readonly node: string
   readonly basicLogin: boolean
+  /** How browsers reach the service: where passkeys belong. */
+  readonly publicUrl: string
   readonly logLevel: LogLevel
   /** The instance id of the folders and of the log, a UUID. */
   readonly instance: string

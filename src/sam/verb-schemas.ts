@@ -43,6 +43,11 @@ const schemas: Record<FrontVerb, object> = {
   renewRecoveryCodes: object({ ...onPage, code: value }, { browser: value }),
   addAuthenticator: object({ ...onPage, code: value }, { browser: value }),
   removeAuthenticator: object({ ...onPage, code: value, authenticatorId: value }, { browser: value }),
+  beginPasskey: object({ ...onPage, code: value }, { browser: value }),
+  registerPasskey: object(
+    { ...onPage, ticket: value, response: value, label: { ...text, maxLength: 64 } },
+    { browser: value },
+  ),
   cancelReplacement: object(onPage, { browser: value }),
   revoke: object({ origin, bearer: value, token: value }, { hint: { enum: ['access_token', 'refresh_token'] } }),
   authorize: object(

@@ -26,6 +26,7 @@ import {
 } from '../identity/account.js'
 import { activate, openLink } from '../identity/activate.js'
 import { login, refresh, signIn } from '../identity/login.js'
+import { beginPasskey, registerPasskey, relyingPartyOf } from '../identity/passkey.js'
 import { PasswordHasher } from '../identity/password.js'
 import { revokeToken } from '../identity/revoke-token.js'
 import type { BootId } from '../ids.js'
@@ -104,6 +105,7 @@ export async function startWorker(
     clock,
     requireClock,
     basicLogin: settings.basicLogin,
+    relyingParty: relyingPartyOf(settings.publicUrl),
   }
 
   const verbs: { [V in FrontVerb]: (request: FrontVerbs[V]['request']) => Promise<FrontVerbs[V]['response']> } = {
@@ -119,6 +121,8 @@ export async function startWorker(
     renewRecoveryCodes: (request) => renewRecoveryCodes(services, request),
     addAuthenticator: (request) => addAuthenticator(services, request),
     removeAuthenticator: (request) => removeAuthenticator(services, request).then(() => ({})),
+    beginPasskey: (request) => beginPasskey(services, request),
+    registerPasskey: (request) => registerPasskey(services, request).then(() => ({})),
     cancelReplacement: (request) => cancelReplacement(services, request).then(() => ({})),
     authorize: (request) => authorize(services, request),
     sign: (request) => signHash(services, request),

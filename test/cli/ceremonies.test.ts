@@ -187,7 +187,7 @@ test('a production service takes commands from named operators and shows them no
     {
       ...{ socket: samSocket(sockets, 0), socketMode: 0o600, adminSocket: adminSocket(sockets, 0) },
       ...{ databaseUrl: database.samUrl, hsmUri: env['PARAPH_HSM'] ?? '', demo: false, keysDir: join(folder, 'keys') },
-      ...{ node: 'test', basicLogin: true, logLevel: 'trace', instance },
+      ...{ node: 'test', basicLogin: true, publicUrl: 'http://localhost', logLevel: 'trace', instance },
     },
     { logger: pino({ level: 'trace' }, log) },
   )

@@ -6,6 +6,7 @@ import { generateSync } from 'otplib'
 import { type Logger, pino } from 'pino'
 import { ADMIN_ROLE, type AdminVerb, type AdminVerbs } from '../../src/activation.js'
 import type { Clock } from '../../src/clock.js'
+import { freePort } from '../../src/db/cluster.js'
 import { type Client, openClient } from '../../src/db/pool.js'
 import { startFront } from '../../src/front/main.js'
 import type { FrontSettings } from '../../src/front/settings.js'
@@ -42,6 +43,8 @@ export interface TestServiceOptions {
   readonly network?: (url: string) => Promise<string>
   /** What the signer's credentials are made of; RSA-2048 and P-256 unless said. */
   readonly keys?: readonly KeySpec[]
+  /** Listens where a browser may keep passkeys: under a name, and on a port known before. One front. */
+  readonly forBrowser?: boolean
 }
 
 export interface Answer {
@@ -72,11 +75,14 @@ export class TestService {
   samUrl = ''
   signer: TestSigner = { login: '', password: '', secret: '' }
   readonly logger: Logger
+  /** How a browser reaches it. */
+  publicUrl = 'http://127.0.0.1'
   #owner: Client | undefined
   readonly #closers: (() => Promise<unknown> | unknown)[] = []
   readonly #instance = randomUUID()
   #token: TempToken | undefined
   #steps = 0
+  #port = 0
   #onClock: ((offset: number) => void) | undefined
   #clockMoved: (() => Promise<void>) | undefined
 
@@ -107,7 +113,12 @@ export class TestService {
     device,
     network = async (url) => url,
     keys = ['rsa-2048', 'p-256'],
+    forBrowser = false,
   }: TestServiceOptions): Promise<void> {
+    if (forBrowser) {
+      this.#port = await freePort()
+      this.publicUrl = `http://localhost:${this.#port}`
+    }
     const token = await tempToken()
     this.#closers.push(
       () => token.remove(),
@@ -162,6 +173,7 @@ export class TestService {
       keysDir: this.keysDir,
       node: `test/sam-${index}`,
       basicLogin: true,
+      publicUrl: this.publicUrl,
       logLevel: 'trace',
       instance: this.#instance,
     }
@@ -196,8 +208,8 @@ export class TestService {
       databaseUrl: this.frontUrl,
       samSockets: this.workerSettings.map(({ socket }) => socket),
       host: '127.0.0.1',
-      port: 0,
-      publicUrl: 'http://127.0.0.1',
+      port: this.#port,
+      publicUrl: this.publicUrl,
       trustedProxies: [],
       basicLogin: true,
       demo: true,

@@ -12,6 +12,7 @@ const PROGRAMS = {
   certutil: 'libnss3-tools',
   cc: 'gcc',
   ps: 'procps',
+  chromium: 'chromium',
 } as const
 
 /** What is missing, a line each with what to type; empty when the tests can run. */

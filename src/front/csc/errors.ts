@@ -79,6 +79,7 @@ const both = {
   link_unknown: { status: 404, error: 'not_found', description: 'There is nothing at this address.' },
   link_early: { status: 403, error: 'access_denied', description: DENIED },
   password_weak: refused(MALFORMED),
+  passkey_rejected: refused(MALFORMED),
   form_foreign: { status: 403, error: 'access_denied', description: DENIED },
   // Administration never comes through these doors.
   operator_unknown: failed,

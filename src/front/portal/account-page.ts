@@ -5,10 +5,16 @@ import { askWorker } from '../worker.js'
 import { recoveryCodesPage } from './activate-page.js'
 import { type Html, html } from './html.js'
 import { field, formStart, message, type Page, type PageAnswer, type PageHandler, type PageRequest } from './page.js'
+import { PASSKEY_PATH } from './passkey-script.js'
 import { instant } from './texts.js'
 
 /** Said on the account page after a change, by the word in its address. */
-const NEWS = { password: 'passwordChanged', removed: 'removed', stopped: 'replacementStopped' } as const
+const NEWS = {
+  password: 'passwordChanged',
+  removed: 'removed',
+  stopped: 'replacementStopped',
+  passkey: 'passkeyAdded',
+} as const
 
 const show: PageHandler = async (services, request) => {
   const { query, texts } = request
@@ -32,8 +38,8 @@ type Change = (
   common: { origin: PageRequest['origin']; bearer: string; code: string; browser?: string },
 ) => Promise<PageAnswer>
 
-/** A change that takes a code; what is wrong is said on the account page. */
-function change(work: Change): PageHandler {
+/** A change that takes a code; what is wrong is said on the account page. @param refused what a `not_allowed` means here */
+function change(work: Change, refused: 'lastStays' | 'passkeyImpossible' = 'lastStays'): PageHandler {
   return async (services, request) => {
     const { form, origin, browser, texts } = request
     const common = {
@@ -51,7 +57,8 @@ function change(work: Change): PageHandler {
               code_rejected: texts.codeWrong,
               code_locked: texts.codeLocked,
               password_weak: texts.passwordWeak,
-              not_allowed: texts.lastStays,
+              not_allowed: texts[refused],
+              passkey_rejected: texts.passkeyFailed,
             }[error.code as string]
           : undefined
       if (problem === undefined) throw error
@@ -80,6 +87,28 @@ const removeAuthenticator = change(async ({ sam }, { form }, common) => {
   return { to: '/portal?done=removed' }
 })
 
+const beginPasskey = change(async ({ sam, config }, request, common) => {
+  const { ticket, ...ask } = await askWorker(sam, 'beginPasskey', common)
+  const { texts } = request
+  const form = html`<noscript><p class="message bad">${texts.needsScript}</p></noscript>
+<form class="card" method="post" action="/portal/account/passkey" hidden data-passkey="${JSON.stringify({ ...ask, service: config.name })}">${formStart(request)}
+<input type="hidden" name="ticket" value="${ticket}"><input type="hidden" name="response" value="">
+<p class="message bad" role="alert" data-failed hidden>${texts.passkeyFailed}</p>
+${field({ name: 'label', label: texts.passkeyName, hint: texts.passkeyNameHint, autocomplete: 'off' })}
+<div class="actions"><button>${texts.addPasskey}</button><a class="button quiet" href="/portal">${texts.cancel}</a></div></form>`
+  return {
+    title: texts.addPasskey,
+    body: html`<p class="lead">${texts.passkeyLead}</p>${form}`,
+    scripts: [PASSKEY_PATH],
+  }
+}, 'passkeyImpossible')
+
+const registerPasskey = change(async ({ sam }, { form }, { origin, bearer }) => {
+  const { ticket = '', response = '', label = '' } = form
+  await askWorker(sam, 'registerPasskey', { origin, bearer, ticket, response, label: label.slice(0, 64) })
+  return { to: '/portal?done=passkey' }
+}, 'passkeyImpossible')
+
 const cancelReplacement: PageHandler = async ({ sam }, request) => {
   await askWorker(sam, 'cancelReplacement', { origin: request.origin, bearer: bearerOf(request) })
   return { to: '/portal?done=stopped' }
@@ -87,6 +116,13 @@ const cancelReplacement: PageHandler = async ({ sam }, request) => {
 
 function page(request: PageRequest, account: Account, news: Html | undefined): Page {
   const { texts } = request
+  const newPassword = field({
+    name: 'password',
+    label: texts.newPassword,
+    type: 'password',
+    hint: texts.passwordHint,
+    autocomplete: 'new-password',
+  })
   return {
     title: account.name,
     body: html`<p class="lead">${texts.accountLead(account.login)}</p>${news}
@@ -94,18 +130,8 @@ ${replacement(request, account)}
 ${sessions(request, account)}
 ${authenticators(request, account)}
 <section><h2>${texts.recoveryTitle}</h2><p>${texts.recoveryLeft(account.recoveryCodesLeft)}</p>
-<details><summary>${texts.renewRecovery}</summary><p class="hint">${texts.renewRecoveryHint}</p>${codeForm(request, 'recovery-codes', undefined)}</details></section>
-<section><h2>${texts.password}</h2><details><summary>${texts.changePassword}</summary>${codeForm(
-      request,
-      'password',
-      field({
-        name: 'password',
-        label: texts.newPassword,
-        type: 'password',
-        hint: texts.passwordHint,
-        autocomplete: 'new-password',
-      }),
-    )}</details></section>
+${changeForm(request, 'recovery-codes', texts.renewRecovery, html`<p class="hint">${texts.renewRecoveryHint}</p>`)}</section>
+<section><h2>${texts.password}</h2>${changeForm(request, 'password', texts.changePassword, newPassword)}</section>
 <form method="post" action="/portal/sign-out">${formStart(request)}<div class="actions"><button class="quiet">${texts.signOut}</button></div></form>`,
   }
 }
@@ -139,18 +165,20 @@ function authenticators(request: PageRequest, { authenticators }: Account): Html
     ({ id, kind, createdAt }, i) =>
       html`<label class="choice"><input type="radio" name="authenticator" value="${id}" required${i === 0 ? html` checked` : undefined}> ${texts.kind[kind]}, ${texts.since(instant(lang, createdAt))}</label>`,
   )
-  const removal = html`<details><summary>${texts.removeAuthenticator}</summary>${codeForm(request, 'remove-authenticator', html`${choices}`)}</details>`
   return html`<section><h2>${texts.authenticators}</h2><ul class="rows">${rows}</ul>
-<details><summary>${texts.addAuthenticator}</summary>${codeForm(request, 'authenticator', undefined)}</details>
-${authenticators.length > 1 ? removal : undefined}</section>`
+${changeForm(request, 'authenticator', texts.addAuthenticator, undefined)}
+${changeForm(request, 'new-passkey', texts.addPasskey, html`<p class="hint">${texts.passkeyLead}</p>`)}
+${authenticators.length > 1 ? changeForm(request, 'remove-authenticator', texts.removeAuthenticator, html`${choices}`) : undefined}</section>`
 }
 
-/** Each form names its own field for the code, since a page has several. */
-function codeForm(request: PageRequest, path: string, more: Html | undefined): Html {
-  const { texts } = request
-  return html`<form method="post" action="/portal/account/${path}">${formStart(request)}${more}
+/** One change, folded away until it is wanted or something was wrong with it. Its field for the code has a name of its own. */
+function changeForm(request: PageRequest, path: string, summary: string, more: Html | undefined): Html {
+  const { texts, url } = request
+  const action = `/portal/account/${path}`
+  return html`<details${url === action ? html` open` : undefined}><summary>${summary}</summary>
+<form method="post" action="${action}">${formStart(request)}${more}
 <label for="code-${path}">${texts.code}</label><input class="code" id="code-${path}" name="code" inputmode="numeric" pattern="[0-9 ]*" maxlength="12" required autocomplete="one-time-code">
-<div class="actions"><button>${texts.confirm}</button></div></form>`
+<div class="actions"><button>${texts.confirm}</button></div></form></details>`
 }
 
 export const accountPages = {
@@ -159,5 +187,7 @@ export const accountPages = {
   'POST /portal/account/recovery-codes': renewRecoveryCodes,
   'POST /portal/account/authenticator': addAuthenticator,
   'POST /portal/account/remove-authenticator': removeAuthenticator,
+  'POST /portal/account/new-passkey': beginPasskey,
+  'POST /portal/account/passkey': registerPasskey,
   'POST /portal/account/stop-replacement': cancelReplacement,
 } as const

@@ -11,6 +11,7 @@ import { accountPages } from './account-page.js'
 import { activatePages } from './activate-page.js'
 import { html } from './html.js'
 import { document, type Page, type PageAnswer, type PageHandler, type PageRequest } from './page.js'
+import { PASSKEY_PATH, PASSKEY_SCRIPT } from './passkey-script.js'
 import { recoverPages } from './recover-page.js'
 import { signInPages, signInPath } from './sign-in-page.js'
 import { STYLE, STYLE_PATH } from './style.js'
@@ -40,12 +41,15 @@ export function mountPortal(app: FastifyInstance, portal: PortalServices, more: 
     await scope.register(forms, { bodyLimit: FORM_LIMIT })
     await scope.register(cookies)
     scope.setErrorHandler((error, request, reply) => answerWithPage(portal, error, request, reply))
-    scope.get(STYLE_PATH, (_request, reply) =>
-      reply
-        .header('content-type', 'text/css; charset=utf-8')
-        .header('cache-control', 'public, max-age=31536000, immutable')
-        .send(STYLE),
-    )
+    const serve = (path: string, type: string, content: string) =>
+      scope.get(path, (_request, reply) =>
+        reply
+          .header('content-type', `${type}; charset=utf-8`)
+          .header('cache-control', 'public, max-age=31536000, immutable')
+          .send(content),
+      )
+    serve(STYLE_PATH, 'text/css', STYLE)
+    serve(PASSKEY_PATH, 'text/javascript', PASSKEY_SCRIPT)
     const pages: Pages = { ...signInPages, ...activatePages, ...recoverPages, ...accountPages, ...more }
     for (const [key, handle] of Object.entries(pages)) {
       const [method, url] = key.split(' ') as ['GET' | 'POST', string]
