@@ -212,12 +212,17 @@ test('a production service takes commands from named operators and shows them no
 
     const as = (...args: string[]) => run(args, { PARAPH_OPERATOR: registration })
     const ben = ['signer', 'create', '--login', 'ben@example.test', '--name', 'Ben']
-    assert.match((await as(...ben)).json.error.message, /not made up and printed: give a file with --password-file/)
+    assert.deepEqual(Object.keys((await as(...ben)).json), ['signerId', 'login'], 'the link will set the password')
+    const cleo = ['signer', 'create', '--login', 'cleo@example.test', '--name', 'Cleo']
     const password = join(folder, 'password')
     writeFileSync(password, 'correct horse battery\n', { mode: 0o600 })
     keepSecret('correct horse battery')
-    assert.deepEqual(Object.keys((await as(...ben, '--password-file', password)).json), ['signerId', 'login'])
-    assert.equal((await as('authenticator', 'enrol', '--signer', 'ben@example.test')).json.error.code, 'not_allowed')
+    assert.deepEqual(Object.keys((await as(...cleo, '--password-file', password)).json), ['signerId', 'login'])
+    const { link, ...others } = (await as('authenticator', 'enrol', '--signer', 'ben@example.test')).json
+    assert.match(link, /^https?:\/\/[^/]+\/portal\/activate\/[A-Za-z0-9_-]{43}$/)
+    keepSecret(link.split('/').at(-1))
+    assert.deepEqual(Object.keys(others), ['usableFrom'], 'a link, and no secret')
+    assert.match((await as('signer', 'reset-password', 'ben@example.test')).json.error.message, /--password-file/)
     assert.equal((await as('ca', 'root')).json.error.code, 'not_allowed')
 
     const out = join(folder, 'request.pem')
