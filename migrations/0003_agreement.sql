@@ -169,6 +169,9 @@ create index oauth_uid on paraph.oauth (uid) where uid is not null;
 create index oauth_expires on paraph.oauth (expires_at);
 create index oauth_waiting on paraph.oauth (model, client_id, address);
 
+-- One person, one role (EN 419 241-1, SRG_M.1): a name cannot be had again in other letters.
+create unique index operator_person on paraph.operator (lower(regexp_replace(name, '\s+', ' ', 'g')));
+
 insert into audit.event_type (ev, name, front) values
   (85, 'signer.invited', false),
   (86, 'signer.activated', false),

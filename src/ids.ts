@@ -22,6 +22,11 @@ export function isUuid(text: string): boolean {
   return UUID.test(text)
 }
 
+/** When an id was made, in milliseconds (RFC 9562 §5.7). */
+export function timeOf(id: string): number {
+  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)
+}
+
 let lastTime = 0
 let lastSequence = 0
 

@@ -76,7 +76,7 @@ async function init(options: InitOptions): Promise<void> {
 
 async function begin(options: InitOptions, config: Config, ownerUrl: string, hsm: Hsm): Promise<void> {
   const { origin, tokenOut } = options
-  const operator = { id: newOperatorId(), name: options.operator, role: 'security' } as const
+  const operator = { id: newOperatorId(systemClock.now()), name: options.operator, role: 'security' } as const
   const instance = newId()
   const file = reserveFile(tokenOut, 0o600)
   try {

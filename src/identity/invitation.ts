@@ -3,7 +3,7 @@ import type { Record, Tx } from '../audit/transaction-log.js'
 import type { RowBinding } from '../binding.js'
 import { readNow } from '../db/now.js'
 import { ServiceError } from '../errors.js'
-import { newId, type OperatorId, type SignerId } from '../ids.js'
+import { newId, type OperatorId, type SignerId, timeOf } from '../ids.js'
 import { newSecretValue, secretHash } from './secret-value.js'
 
 /** How long a link works once it may be used. */
@@ -184,8 +184,9 @@ export async function liveInvitations(tx: Tx, binding: RowBinding, signer: Signe
 }
 
 /**
- * A second operator has seen the signer's proof of identity: the link need not wait.
- * @throws ServiceError `not_found`, `not_allowed` for the operator who gave the link
+ * A second operator has seen the signer's proof of identity: the link need not wait. Whoever could make an operator for
+ * the purpose would otherwise need nobody else.
+ * @throws ServiceError `not_found`, `not_allowed` for the operator who gave the link, and for one of less than three days
  */
 export async function vouchFor(
   tx: Tx,
@@ -200,7 +201,11 @@ export async function vouchFor(
   if (row.operator_id === operator) {
     throw new ServiceError('not_allowed', { detail: 'it takes another operator than the one who gave the link' })
   }
-  await writeInvitation(tx, binding, row, { approved_by: operator, usable_from: await readNow(tx) })
+  const now = await readNow(tx)
+  if (timeOf(operator) > now.getTime() - WAIT_SECONDS * 1000) {
+    throw new ServiceError('not_allowed', { detail: 'an operator vouches for nobody in the first three days' })
+  }
+  await writeInvitation(tx, binding, row, { approved_by: operator, usable_from: now })
   record({
     type: 'operator.vouched',
     outcome: 'ok',

@@ -35,7 +35,8 @@ export async function insertOperator(tx: Tx, binding: RowBinding, operator: Oper
   return { token }
 }
 
-export const newOperatorId = () => newId<OperatorId>()
+/** Says when the operator was made, which the row binding covers. */
+export const newOperatorId = (now: number) => newId<OperatorId>(now)
 
 /**
  * The operator whose token this is.

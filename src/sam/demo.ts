@@ -62,7 +62,7 @@ export async function initDemo(folder: DemoFolder): Promise<void> {
   const hsm = await openHsm(folder.hsmUri)
   try {
     await createCa(folder)
-    const demoOperator = { id: newOperatorId(), name: 'demo operator' }
+    const demoOperator = { id: newOperatorId(systemClock.now()), name: 'demo operator' }
     await initLog({
       ownerUrl: folder.ownerUrl,
       hsm,
@@ -74,7 +74,7 @@ export async function initDemo(folder: DemoFolder): Promise<void> {
       also: async (tx, record) => {
         const keyring = await createKeyring(hsm, tx, folder.instance)
         for (const role of ROLES) {
-          const operator = { id: newOperatorId(), name: `demo ${role} operator`, role }
+          const operator = { id: newOperatorId(systemClock.now()), name: `demo ${role} operator`, role }
           const { token } = await insertOperator(tx, new RowBinding(keyring.binding), operator)
           record({
             type: 'operator.created',

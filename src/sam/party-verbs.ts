@@ -82,8 +82,8 @@ export const clientVerbs: AdminHandlers<'client.create' | 'client.list' | 'clien
 }
 
 export const operatorVerbs: AdminHandlers<'operator.create' | 'operator.list' | 'operator.disable'> = {
-  'operator.create': async ({ transactions, binding }, actor, { name, role }) => {
-    const operator = { id: newOperatorId(), name, role }
+  'operator.create': async ({ transactions, binding, clock }, actor, { name, role }) => {
+    const operator = { id: newOperatorId(clock.now()), name, role }
     const { token } = await transactions.transact(async (tx, record) => {
       record({ type: 'operator.created', outcome: 'ok', actor, facts: { role }, evidence: { operator: operator.id } })
       return insertOperator(tx, binding, operator)

@@ -198,12 +198,16 @@ describe('replacing authenticators without one', () => {
   test('a second operator lets it work at once, and the one who gave it does not count', async () => {
     const { login, link } = await invited()
     await activate(login, link, 'a long enough password')
-    const second = await linkOf(login)
+    await linkOf(login)
     await assert.rejects(service.admin('authenticator.vouch', { signer: login }), /another operator/)
     const { token } = await service.admin('operator.create', { name: `second ${count}`, role: 'registration' })
     keepSecret(token)
+    await assert.rejects(service.adminAs(token, 'authenticator.vouch', { signer: login }), /first three days/)
+    await service.moveClock(WAIT)
+    const third = await linkOf(login)
+    assert.equal(await new FormBrowser(service).open(`/portal/activate/${third}`), 403)
     await service.adminAs(token, 'authenticator.vouch', { signer: login })
-    assert.equal((await activate(login, second)).status, 200)
+    assert.equal((await activate(login, third)).status, 200)
     await service.checkWorld()
   })
 
