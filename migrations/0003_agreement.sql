@@ -28,13 +28,14 @@ create table paraph.recovery_code (
   primary key (signer_id, selector)
 );
 
--- A link that works once: it sets the password and enrols an authenticator. `usable_from` lies in the future where a
+-- A link that works once: it enrols an authenticator, sets the password, or both; without enrolling it takes a code. `usable_from` lies in the future where a
 -- factor is replaced without a factor, unless a second operator has vouched.
 create table paraph.invitation (
   id            uuid primary key,
   signer_id     uuid not null references paraph.signer,
   token_hash    bytea not null unique check (octet_length(token_hash) = 32),
   sets_password boolean not null,
+  enrols        boolean not null,
   -- Those of the signer's factors that end when this one is used: all that were there.
   replaces      boolean not null,
   operator_id   uuid references paraph.operator,

@@ -84,11 +84,12 @@ export interface FrontVerbs {
       name: string
       setsPassword: boolean
       replaces: boolean
-      uri: string
-      secret: string
+      /** Absent where the link enrols nothing. */
+      uri?: string
+      secret?: string
     }
   }
-  /** Uses a link up: sets the password where the link says so, and enrols the authenticator whose code this is. */
+  /** Uses a link up: sets the password where the link says so, and enrols the authenticator whose code this is; the code is one of the signer's own where it enrols none. */
   activate: {
     request: { origin: Origin; link: string; password?: string; code: string }
     response: { recoveryCodes: string[]; browser: string }
@@ -229,6 +230,8 @@ export interface AdminVerbs {
   'signer.resume': { request: { signer: string }; response: Record<string, never> }
   'signer.unlock': { request: { signer: string }; response: Record<string, never> }
   'signer.resetPassword': { request: { signer: string; password?: string }; response: { password?: string } }
+  /** A link with which the signer sets another password, which takes a code. */
+  'signer.inviteReset': { request: { signer: string }; response: { link: string } }
   'authenticator.enrol': {
     request: { signer: string; algorithm?: 'SHA1' | 'SHA256' }
     /** In a demo only: elsewhere nobody but the signer sees a secret. */
@@ -294,6 +297,7 @@ export const ADMIN_ROLE: { readonly [V in AdminVerb]: OperatorRole | 'any' } = {
   'signer.resume': 'registration',
   'signer.unlock': 'registration',
   'signer.resetPassword': 'registration',
+  'signer.inviteReset': 'registration',
   'authenticator.enrol': 'registration',
   'authenticator.invite': 'registration',
   'authenticator.vouch': 'registration',

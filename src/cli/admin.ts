@@ -90,6 +90,11 @@ function operatorToken(config: Config, option: string | undefined, verb: AdminVe
   })
 }
 
+/** Where a one-use link leads. */
+export function activationLink({ publicUrl }: Config, token: string): string {
+  return `${publicUrl}/portal/activate/${token}`
+}
+
 /** The values that were given, for a request in which the others must be missing. */
 export function given<Values extends object>(
   values: Values,

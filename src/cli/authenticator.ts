@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander'
 import QRCode from 'qrcode'
-import { loadConfig } from '../config.js'
-import { type AdminOptions, adminCommand, callWorker, given, parseId } from './admin.js'
+import { type Config, loadConfig } from '../config.js'
+import { type AdminOptions, activationLink, adminCommand, callWorker, given, parseId } from './admin.js'
 import { day, facts, print, table } from './output.js'
 
 const HELP = `
@@ -71,7 +71,7 @@ interface EnrolOptions extends AdminOptions {
 async function enrol(options: EnrolOptions): Promise<void> {
   const { signer, algorithm } = options
   const config = loadConfig(process.env)
-  if (!config.demo || options.link === true) return invite(options, config.publicUrl)
+  if (!config.demo || options.link === true) return invite(options, config)
   const answer = await callWorker(options, 'authenticator.enrol', { signer, ...given({ algorithm }) })
   const { uri, secret, authenticatorId } = answer
   const picture =
@@ -85,11 +85,11 @@ async function enrol(options: EnrolOptions): Promise<void> {
   ])
 }
 
-async function invite(options: EnrolOptions, publicUrl: string): Promise<void> {
+async function invite(options: EnrolOptions, config: Config): Promise<void> {
   const { signer } = options
   if (options.algorithm !== undefined) throw new Error('--algorithm is for the secret of a demo; a link enrols SHA1')
   const answer = await callWorker(options, 'authenticator.invite', { signer })
-  const link = `${publicUrl}/portal/activate/${answer.link}`
+  const link = activationLink(config, answer.link)
   const waits = new Date(answer.usableFrom).getTime() > Date.now() + 60_000
   print(options, { link, usableFrom: answer.usableFrom }, [
     `Hand this link to ${signer}, and to nobody else. It works once, and is not shown again.`,

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander'
+import { loadConfig } from '../config.js'
 import { readSecretFile } from '../secret-file.js'
-import { type AdminOptions, adminCommand, callWorker, given } from './admin.js'
+import { type AdminOptions, activationLink, adminCommand, callWorker, given } from './admin.js'
 import { facts, print, table } from './output.js'
 
 const HELP = `
@@ -54,9 +55,10 @@ export function registerSigner(program: Command): void {
   adminCommand(signer, 'reset-password')
     .summary('set another password')
     .description(
-      'Sets another password and ends all logins. In a demo one is made up and printed where no file brings one.',
+      'Sets another password and ends all logins. Where no file brings one, a demo makes one up and prints it; elsewhere, or with --link, prints a link that works once, with which the signer sets it and which takes a code.',
     )
     .argument('<signer>', 'login or id')
+    .option('--link', 'print a link in a demo, too')
     .option('--password-file <F>', PASSWORD_FILE)
     .action(resetPassword)
 }
@@ -98,7 +100,19 @@ function change(verb: 'signer.suspend' | 'signer.resume' | 'signer.unlock', done
   }
 }
 
-async function resetPassword(signer: string, options: AdminOptions & { passwordFile?: string }): Promise<void> {
+async function resetPassword(
+  signer: string,
+  options: AdminOptions & { passwordFile?: string; link?: true },
+): Promise<void> {
+  const config = loadConfig(process.env)
+  if (options.link === true || (!config.demo && options.passwordFile === undefined)) {
+    const answer = await callWorker(options, 'signer.inviteReset', { signer })
+    const link = activationLink(config, answer.link)
+    return print(options, { link }, [
+      `Hand this link to ${signer}, and to nobody else. It works once, takes a code, and is not shown again.`,
+      ...facts({ Link: link }),
+    ])
+  }
   const password = passwordFrom(options)
   const answer = await callWorker(options, 'signer.resetPassword', { signer, ...given({ password }) })
   print(options, answer, [

@@ -168,7 +168,7 @@ export async function addAuthenticator(
 ): Promise<FrontVerbs['addAuthenticator']['response']> {
   return withCode(services, request, async (tx, record, { signerId }) => {
     const actor = { kind: 'signer', id: signerId } as const
-    const wanted = { signer: signerId, setsPassword: false, replaces: false }
+    const wanted = { signer: signerId, setsPassword: false, enrols: true, replaces: false }
     const { token } = await invite(tx, record, services.binding, actor, wanted)
     return { link: token }
   })
@@ -260,7 +260,7 @@ export async function recover(
   return verifyFactors(services, question, async (tx, record) => {
     record({ type: 'signer.recovered', outcome: 'ok', ...ofSigner(signer, request.origin) })
     const actor = { kind: 'signer', id: signer } as const
-    const wanted = { signer, setsPassword: false, replaces: true }
+    const wanted = { signer, setsPassword: false, enrols: true, replaces: true }
     const { token } = await invite(tx, record, services.binding, actor, wanted)
     return { link: token }
   })

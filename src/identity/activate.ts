@@ -1,17 +1,19 @@
 import type { FrontVerbs } from '../activation.js'
+import type { AuditEvent } from '../audit/event.js'
 import type { Record, Tx } from '../audit/transaction-log.js'
 import { readNow } from '../db/now.js'
 import { ServiceError } from '../errors.js'
 import type { Hsm } from '../hsm/hsm.js'
 import { type FactorId, newId, type SignerId } from '../ids.js'
 import { closeFactor, FACTOR_COLUMNS, type Factor, factorAssociatedData, insertFactor } from './factor.js'
+import { clearGuesses } from './guess.js'
 import { type Invitation, invitationAssociatedData, requireInvitation, writeInvitation } from './invitation.js'
 import { forgetBrowsers, knowBrowser } from './known-browser.js'
 import { codeUri, newCodeSecret, stepOfCode } from './one-time-code.js'
 import { requirePassword } from './password.js'
 import { newRecoveryCodes, replaceRecoveryCodes } from './recovery-code.js'
 import { endSessions, revokeTokens } from './session.js'
-import type { FactorServices } from './verify-factors.js'
+import { type FactorServices, matchOneTimeCode, verifyFactors } from './verify-factors.js'
 
 export interface ActivateServices extends FactorServices {
   readonly hsm: Pick<Hsm, 'seal' | 'unseal'>
@@ -32,6 +34,9 @@ export async function openLink(
     const invitation = await requireInvitation(tx, binding, request.link)
     return { invitation, signer: await readSigner(tx, invitation.signer_id) }
   })
+  const { login, name } = signer
+  const shown = { login, name, setsPassword: invitation.sets_password, replaces: invitation.replaces }
+  if (!invitation.enrols) return shown
   if (invitation.sealed_secret === null) {
     // The device is asked outside the transaction; of two first looks at once, the first to write wins.
     const sealed = await hsm.seal(Buffer.from(fresh), invitationAssociatedData(invitation))
@@ -42,18 +47,11 @@ export async function openLink(
     return openLink(services, request)
   }
   const secret = await openSecret(services, invitation)
-  return {
-    login: signer.login,
-    name: signer.name,
-    setsPassword: invitation.sets_password,
-    replaces: invitation.replaces,
-    secret,
-    uri: codeUri(secret, signer.login, 'SHA1'),
-  }
+  return { ...shown, secret, uri: codeUri(secret, login, 'SHA1') }
 }
 
 /**
- * Uses a link up: the code proves that the authenticator has the secret. From then on the signer has this authenticator,
+ * Uses a link up. Where it enrols an authenticator, the code proves that it has the secret: from then on the signer has this authenticator,
  * the password where the link sets one, and new recovery codes where there were none or everything was replaced. A
  * replacement ends every other factor, session, token and known browser. All of it or nothing.
  * @returns recovery codes, told this once, and a cookie by which this browser is known
@@ -69,6 +67,7 @@ export async function activate(
     return { invitation, signer: await readSigner(tx, invitation.signer_id) }
   })
   const password = invitation.sets_password ? requirePassword(request.password ?? '', signer.login) : undefined
+  if (!invitation.enrols) return resetPassword(services, request, signer.id, password ?? '')
   if (invitation.sealed_secret === null) throw new ServiceError('code_rejected')
   const secret = await openSecret(services, invitation)
   const step = stepOfCode(secret, 'SHA1', request.code, clock.now())
@@ -106,6 +105,40 @@ export async function activate(
     if (isFirst) await replaceRecoveryCodes(tx, binding, signer.id, recovery)
     record({ type: 'signer.activated', outcome: 'ok', ...ofSigner(signer.id, request) })
     return { browser: await knowBrowser(tx, binding, signer.id), recoveryCodes: isFirst ? [...recovery.codes] : [] }
+  })
+}
+
+/** A link that enrols nothing: the password is set with a code of the signer's own, and every login ends. */
+async function resetPassword(
+  services: ActivateServices,
+  request: FrontVerbs['activate']['request'],
+  signer: SignerId,
+  password: string,
+): Promise<FrontVerbs['activate']['response']> {
+  const { binding, passwords } = services
+  const passwordHash = await passwords.hash('password', password)
+  const question = {
+    signer,
+    match: () => matchOneTimeCode(services, signer, request.code),
+    pin: '',
+    pinHash: null,
+    denied: (why: string): AuditEvent => ({
+      ...ofSigner(signer, request),
+      type: 'factor.failed',
+      outcome: 'refused',
+      why,
+    }),
+  }
+  return verifyFactors(services, question, async (tx, record, { factor }) => {
+    const current = await requireInvitation(tx, binding, request.link)
+    await writeInvitation(tx, binding, current, { used_at: await readNow(tx) })
+    record({ ...ofSigner(signer, request), type: 'factor.verified', outcome: 'ok', evidence: { signer, factor } })
+    await tx.query('update paraph.signer set password_hash = $2 where id = $1', [signer, passwordHash])
+    record({ type: 'signer.password_set', outcome: 'ok', ...ofSigner(signer, request) })
+    await clearGuesses(tx, signer, 'password')
+    await revokeTokens(tx, signer)
+    await endSessions(tx, record, { signer }, 'password_set', request.origin)
+    return { browser: await knowBrowser(tx, binding, signer), recoveryCodes: [] }
   })
 }
 

@@ -11,12 +11,14 @@ const LINK_SECONDS = 72 * 3600
 /** How long a replacement without a factor waits for an objection, unless a second operator vouches for it. */
 const WAIT_SECONDS = 72 * 3600
 
-/** A link that works once: its holder sets the password, where it says so, and enrols an authenticator. */
+/** A link that works once: its holder sets the password, enrols an authenticator, or both. */
 export interface Invitation {
   readonly id: string
   readonly signer_id: SignerId
   readonly token_hash: Uint8Array
   readonly sets_password: boolean
+  /** Where it enrols nothing, using it takes a code of the signer. */
+  readonly enrols: boolean
   /** Using it ends every factor that the signer had. */
   readonly replaces: boolean
   /** Null where a factor or a recovery code of the signer opened the way. */
@@ -31,7 +33,7 @@ export interface Invitation {
   readonly binding: Uint8Array
 }
 
-const COLUMNS = `id, signer_id, token_hash, sets_password, replaces, operator_id, approved_by, usable_from, expires_at,
+const COLUMNS = `id, signer_id, token_hash, sets_password, enrols, replaces, operator_id, approved_by, usable_from, expires_at,
   sealed_secret, used_at, cancelled_at, binding`
 
 const fields = (i: Omit<Invitation, 'binding'>) => [
@@ -39,6 +41,7 @@ const fields = (i: Omit<Invitation, 'binding'>) => [
   i.signer_id,
   i.token_hash,
   i.sets_password,
+  i.enrols,
   i.replaces,
   i.operator_id,
   i.approved_by,
@@ -57,6 +60,7 @@ export function invitationAssociatedData({ id, signer_id }: Pick<Invitation, 'id
 export interface NewInvitation {
   readonly signer: SignerId
   readonly setsPassword: boolean
+  readonly enrols: boolean
   readonly replaces: boolean
   readonly operator?: OperatorId
 }
@@ -83,6 +87,7 @@ export async function invite(
     signer_id: wanted.signer,
     token_hash: secretHash(token),
     sets_password: wanted.setsPassword,
+    enrols: wanted.enrols,
     replaces: wanted.replaces,
     operator_id: wanted.operator ?? null,
     approved_by: null,
@@ -93,13 +98,14 @@ export async function invite(
     cancelled_at: null,
   }
   await tx.query(
-    `insert into paraph.invitation (id, signer_id, token_hash, sets_password, replaces, operator_id, usable_from, expires_at, binding)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+    `insert into paraph.invitation (id, signer_id, token_hash, sets_password, enrols, replaces, operator_id, usable_from, expires_at, binding)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
     [
       row.id,
       row.signer_id,
       row.token_hash,
       row.sets_password,
+      row.enrols,
       row.replaces,
       row.operator_id,
       row.usable_from,
@@ -111,7 +117,7 @@ export async function invite(
     type: 'signer.invited',
     outcome: 'ok',
     actor,
-    facts: { replaces: wanted.replaces ? 1 : 0, wait },
+    facts: { enrols: wanted.enrols ? 1 : 0, replaces: wanted.replaces ? 1 : 0, wait },
     evidence: { signer: wanted.signer },
   })
   return { id: row.id, token, usableFrom }

@@ -26,6 +26,7 @@ const schemas: Record<AdminVerb, object> = {
   'signer.resume': object({ signer: name }),
   'signer.unlock': object({ signer: name }),
   'signer.resetPassword': object({ signer: name }, { password }),
+  'signer.inviteReset': object({ signer: name }),
   'authenticator.enrol': object({ signer: name }, { algorithm: { enum: ['SHA1', 'SHA256'] } }),
   'authenticator.invite': object({ signer: name }),
   'authenticator.vouch': object({ signer: name }),

@@ -71,6 +71,7 @@ export const signerVerbs: AdminHandlers<
   | 'signer.resume'
   | 'signer.unlock'
   | 'signer.resetPassword'
+  | 'signer.inviteReset'
   | 'authenticator.enrol'
   | 'authenticator.invite'
   | 'authenticator.vouch'
@@ -143,6 +144,27 @@ export const signerVerbs: AdminHandlers<
     return request.password === undefined ? { password } : {}
   },
 
+  'signer.inviteReset': async (services, actor, request) => {
+    return services.transactions.transact(async (tx, record) => {
+      const signer = await requireSigner(tx, request.signer)
+      const { rows } = await tx.query(
+        `select 1 from paraph.factor where signer_id = $1 and kind = 'totp' and state = 'active' limit 1`,
+        [signer.id],
+      )
+      if (rows.length === 0) {
+        throw new ServiceError('not_allowed', {
+          detail: 'a new password takes a code, and this signer has no authenticator: paraph authenticator enrol',
+        })
+      }
+      const wanted = { signer: signer.id, setsPassword: true, enrols: false, replaces: false }
+      const { token } = await invite(tx, record, services.binding, actor, {
+        ...wanted,
+        operator: actor.id as OperatorId,
+      })
+      return { link: token }
+    })
+  },
+
   'authenticator.enrol': async (services, actor, request) => {
     if (!services.demo) {
       throw new ServiceError('not_allowed', {
@@ -187,6 +209,7 @@ export const signerVerbs: AdminHandlers<
       const { token, usableFrom } = await invite(tx, record, services.binding, actor, {
         signer: signer.id,
         setsPassword: !has_password,
+        enrols: true,
         replaces: has_factor,
         operator: actor.id as OperatorId,
       })

@@ -222,7 +222,7 @@ test('a production service takes commands from named operators and shows them no
     assert.match(link, /^https?:\/\/[^/]+\/portal\/activate\/[A-Za-z0-9_-]{43}$/)
     keepSecret(link.split('/').at(-1))
     assert.deepEqual(Object.keys(others), ['usableFrom'], 'a link, and no secret')
-    assert.match((await as('signer', 'reset-password', 'ben@example.test')).json.error.message, /--password-file/)
+    assert.match((await as('signer', 'reset-password', 'ben@example.test')).json.error.message, /has no authenticator/)
     assert.equal((await as('ca', 'root')).json.error.code, 'not_allowed')
 
     const out = join(folder, 'request.pem')

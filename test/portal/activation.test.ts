@@ -162,6 +162,31 @@ describe('a one-use link', () => {
   })
 })
 
+describe('a link for another password', () => {
+  test('takes a code of the signer, sets it once, and ends every login', async () => {
+    const { login, link } = await invited()
+    await assert.rejects(service.admin('signer.inviteReset', { signer: login }), /has no authenticator/)
+    const { signer } = await activate(login, link, 'a long enough password')
+    const bearer = await service.login(signer)
+    const { link: reset } = await service.admin('signer.inviteReset', { signer: login })
+    keepSecret(reset)
+    const path = `/portal/activate/${reset}`
+    const browser = new FormBrowser(service)
+    await browser.open(path)
+    assert.ok(!browser.html.includes('class="qr"'), 'it shows no authenticator')
+    const password = 'another long password'
+    assert.equal(await browser.submit(path, { password, again: password, code: '00000000' }), 400)
+    assert.equal((await service.post('/csc/v2/credentials/list', {}, { bearer })).status, 200, 'nothing has changed')
+    const code = await service.freshCode(signer)
+    assert.equal(await browser.submit(path, { password, again: password, code }), 200)
+    assert.equal((await service.post('/csc/v2/credentials/list', {}, { bearer })).status, 401)
+    assert.equal(await browser.open(path), 404)
+    await assert.rejects(service.login(signer))
+    await service.login({ ...signer, password })
+    await service.checkWorld()
+  })
+})
+
 describe('replacing authenticators without one', () => {
   test('waits three days, ends everything old, and its signer can stop it without a code', async () => {
     const { login, link } = await invited()

@@ -23,7 +23,7 @@ const use: PageHandler = (services, request) =>
         ...(password === undefined ? {} : { password }),
       })
       return {
-        ...recoveryCodesPage(request, texts.activated, recoveryCodes),
+        ...recoveryCodesPage(request, recoveryCodes.length > 0 ? texts.activated : texts.done, recoveryCodes),
         cookies: [{ name: 'browser', value: browser, seconds: BROWSER_SECONDS }],
       }
     } catch (error) {
@@ -58,24 +58,42 @@ async function activation({ sam }: FrontServices, request: PageRequest, problem:
   const { texts, origin, params } = request
   const link = params.link ?? ''
   const { name, login, setsPassword, replaces, uri, secret } = await askWorker(sam, 'openLink', { origin, link })
-  const picture = new Html(await QRCode.toString(uri, { type: 'svg', margin: 3, errorCorrectionLevel: 'M' }))
-  const lead = setsPassword ? texts.activateLead : replaces ? texts.replaceLead : texts.addLead
+  const lead =
+    uri === undefined
+      ? texts.resetLead
+      : setsPassword
+        ? texts.activateLead
+        : replaces
+          ? texts.replaceLead
+          : texts.addLead
   const password = html`<section><h2>${texts.choosePassword}</h2>
 <input type="hidden" name="login" value="${login}" autocomplete="username">
 ${field({ name: 'password', label: texts.newPassword, type: 'password', hint: texts.passwordHint, autocomplete: 'new-password' })}
 ${field({ name: 'again', label: texts.repeatPassword, type: 'password', autocomplete: 'new-password' })}</section>`
+  const code = field({
+    name: 'code',
+    label: texts.code,
+    type: 'code',
+    hint: texts.codeHint,
+    autocomplete: 'one-time-code',
+  })
   return {
     title: texts.activateTitle(name),
     body: html`<p class="lead">${lead}</p>${message('bad', problem)}
 <form method="post" action="/portal/activate/${link}">${formStart(request)}
 ${setsPassword ? password : undefined}
-<section><h2>${setsPassword ? texts.enrolNumber(2) : texts.enrol}</h2><p>${texts.enrolText}</p>
+<section>${uri === undefined ? undefined : await enrolment(request, uri, secret ?? '')}${code}</section>
+<div class="actions"><button>${uri === undefined ? texts.confirm : texts.activate}</button></div></form>`,
+  }
+}
+
+/** The authenticator as a picture to scan, and to type by hand. */
+async function enrolment({ texts }: PageRequest, uri: string, secret: string): Promise<Html> {
+  const picture = new Html(await QRCode.toString(uri, { type: 'svg', margin: 3, errorCorrectionLevel: 'M' }))
+  return html`<h2>${texts.enrol}</h2><p>${texts.enrolText}</p>
 <div class="qr" role="img" aria-label="${texts.qrAlt}">${picture}</div>
 <details><summary>${texts.enrolByHand}</summary><p>${texts.enrolByHandText}</p><p class="mono">${secret.match(/.{1,4}/g)?.join(' ') ?? ''}</p>
-<p><a href="${uri}">${texts.openApp}</a></p></details>
-${field({ name: 'code', label: texts.code, type: 'code', hint: texts.codeHint, autocomplete: 'one-time-code' })}</section>
-<div class="actions"><button>${texts.activate}</button></div></form>`,
-  }
+<p><a href="${uri}">${texts.openApp}</a></p></details>`
 }
 
 /** Recovery codes, told this once; without any, just that it is done. */
