@@ -258,6 +258,27 @@ describe('replacing authenticators without one', () => {
     assert.equal(await ask({ recovery: other }), 400, 'the old list is worth nothing')
     await service.checkWorld()
   })
+
+  test('one recovery code, presented many times at once, gives one link', async () => {
+    const { login, link } = await invited()
+    const { signer, codes, browser: known } = await activate(login, link, 'a long enough password')
+    const ask = async (_: unknown, i: number) => {
+      const browser = new FormBrowser(service, i % 2)
+      for (const [name, value] of known.cookies) browser.cookies.set(name, value)
+      await browser.open('/portal/recover')
+      const fields = { login, password: signer.password, recovery: codes[0] ?? '' }
+      const response = await browser.send('POST', '/portal/recover', {
+        ...browser.hidden('/portal/recover'),
+        ...fields,
+      })
+      keepSecret(response.headers.get('location')?.split('/').at(-1))
+      return response.status
+    }
+    // A known browser waits for nobody but itself: the first five attempts are looked at.
+    const statuses = await Promise.all(Array.from({ length: 3 }, ask))
+    assert.deepEqual(statuses.sort(), [303, 400, 400])
+    await service.checkWorld()
+  })
 })
 
 describe('the account', () => {
