@@ -163,6 +163,8 @@ export interface FrontVerbs {
       /** Base64, each of the length of `mechanism.hash`. */
       digests: string[]
       mechanism: Mechanism
+      /** The client's name for this request: whoever sends it again under it gets the same signatures. */
+      retryKey?: string
     }
     /** Base64, in the order of the digests. */
     response: { operation: string; signatures: string[] }

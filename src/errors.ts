@@ -43,6 +43,9 @@ export const ERROR_CODES = [
   'sad_unknown', // unknown, used up, superseded, revoked, or another caller's
   'sad_expired',
   'digest_not_authorized',
+  'retry_in_progress', // the same request is being answered
+  'retry_spent', // it ended without signatures
+  'retry_contradicts', // the key was used with another request
   'algorithm_missing',
   'algorithm_invalid',
   'algorithm_parameters_missing',
@@ -75,7 +78,7 @@ export type ErrorCode = (typeof ERROR_CODES)[number]
 export class ServiceError extends Error {
   readonly code: ErrorCode
   readonly detail: string | undefined
-  /** Seconds after which trying again makes sense; for `overloaded` and `unavailable`. */
+  /** Seconds after which trying again makes sense; for `overloaded`, `unavailable` and `retry_in_progress`. */
   readonly retryAfter: number | undefined
 
   constructor(code: ErrorCode, options: { detail?: string; retryAfter?: number; cause?: unknown } = {}) {

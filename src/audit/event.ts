@@ -119,6 +119,11 @@ export const EVENTS = {
   },
   'sign.abandoned': { ev: 123, phase: 'abandoned', opens: ['credential'] },
   'sign.withheld': { ev: 124, phase: 'withheld', opens: ['credential'] },
+  'sign.repeated': {
+    ev: 125,
+    phase: 'single',
+    opens: ['actor', 'client', 'signer', 'credential', 'certificate', 'key', 'session', 'authorization'],
+  },
   'access.refused': { ev: 130, phase: 'single', opens: ['actor', 'client'], front: true },
   'client.created': { ev: 140, phase: 'single', opens: ['actor', 'client'] },
   'client.disabled': { ev: 141, phase: 'single', opens: ['actor', 'client'] },

@@ -7,9 +7,10 @@ import { type ErrorCode, ServiceError } from '../errors.js'
 import type { Mechanism } from '../hsm/hsm.js'
 import type { Caller } from '../identity/caller.js'
 import { newId, type OperationId } from '../ids.js'
-import { authorizationFields, covers } from './authorization.js'
-import type { SigningContext } from './signing-context.js'
-import { FLUSH_REASON, type SigningLog } from './signing-log.js'
+import { type Authorization, authorizationFields, covers } from './authorization.js'
+import { type RetryName, retryInProgress } from './retry.js'
+import type { Counters, SigningContext } from './signing-context.js'
+import { FLUSH_REASON, type Grant, type SigningLog } from './signing-log.js'
 
 /** What a permit stands for: this key, these digests, in this order, this way. */
 export interface PermitScope {
@@ -55,45 +56,48 @@ const EVIDENCE_YEARS = 7
  * Spends the caller's authorization for all of these digests, or for none, and records the intention: one durable act.
  * What is judged here from the rows as read is judged again, together with what may have changed, by the statement that
  * spends (paraph.flush). A refusal is in the log before it is thrown.
+ * @param retry the request's name, taken in the same act: somebody else who comes with it spends nothing
  * @throws ServiceError `sad_unknown`, `sad_expired`, `digest_not_authorized`, `signature_count_too_high`, `token_expired`,
- *   `credential_disabled`, `unavailable`, `overloaded`; TamperedRow
+ *   `credential_disabled`, `retry_in_progress`, `unavailable`, `overloaded`; TamperedRow
  */
 export async function redeem(
   services: RedeemServices,
   context: SigningContext,
   scope: PermitScope,
   origin: Origin,
+  retry: RetryName | undefined,
 ): Promise<SigningPermit> {
-  const { caller, authorization } = context
+  const { caller } = context
   const { credential, digests } = scope
   const operation = newId<OperationId>()
   const common = signingEvent(operation, caller, origin, context.authorization?.id, scope)
+  let authorization: Authorization
   try {
-    requireAuthorized(services.binding, context, scope)
+    authorization = requireAuthorized(services.binding, context, scope)
   } catch (error) {
     await services.log.append(deniedEvent(common, error))
     throw error
   }
-  if (authorization === undefined) throw new ServiceError('sad_unknown')
 
   const why = await services.log.guarded(
     { ...common, type: 'sign.intent', outcome: 'ok' },
     { ...common, type: 'sign.denied', outcome: 'refused', why: 'refused_at_spending' },
     {
       kind: 'spend',
-      authorization: authorization.id,
-      session: caller.sessionId,
-      signer: caller.signerId,
-      client: caller.clientId,
-      credential: credential.id,
-      version: credential.version,
+      ...grantOf(caller, authorization, credential),
       count: digests.length,
       digests: authorization.kind === 'bound' ? digests.map(({ bytes }) => bytes) : undefined,
       seconds: SIGNING_SECONDS,
+      retry,
     },
   )
-  if (why !== FLUSH_REASON.asWished) throw new ServiceError(REFUSAL[why] ?? 'sad_unknown')
+  if (why !== FLUSH_REASON.asWished) throw refusalAtSpending(why)
   return new SigningPermit(operation, scope)
+}
+
+/** What the caller is told of the reason that the spending statement found. */
+export function refusalAtSpending(why: number): ServiceError {
+  return why === FLUSH_REASON.keyTaken ? retryInProgress() : new ServiceError(REFUSAL[why] ?? 'sad_unknown')
 }
 
 const REFUSAL: Readonly<Record<number, ErrorCode>> = {
@@ -107,9 +111,15 @@ const REFUSAL: Readonly<Record<number, ErrorCode>> = {
   [FLUSH_REASON.usedUp]: 'sad_unknown',
 }
 
-/** The SAD exists, is the caller's for this credential, is alive, covers the digests, and has enough left; in that order. */
-function requireAuthorized(binding: RowBinding, context: SigningContext, { credential, digests }: PermitScope): void {
-  const { caller, authorization, now } = context
+/**
+ * The SAD exists, is the caller's for this credential, and nobody revoked it.
+ * @throws ServiceError `sad_unknown`; TamperedRow
+ */
+export function requireGranted(
+  binding: RowBinding,
+  { caller, authorization }: SigningContext,
+  credential: Credential,
+): Authorization & Counters {
   if (
     authorization === undefined ||
     authorization.signer_id !== caller.signerId ||
@@ -122,7 +132,26 @@ function requireAuthorized(binding: RowBinding, context: SigningContext, { crede
   if (!binding.fits('authorization', authorizationFields(authorization), authorization.binding))
     throw new TamperedRow('authorization')
   if (authorization.revoked_at !== null) throw new ServiceError('sad_unknown')
-  if (authorization.expires_at.getTime() <= now.getTime()) throw new ServiceError('sad_expired')
+  return authorization
+}
+
+/** What was granted, as the statement that spends finds it again. */
+export function grantOf(caller: Caller, authorization: Authorization, credential: Credential): Grant {
+  return {
+    authorization: authorization.id,
+    session: caller.sessionId,
+    signer: caller.signerId,
+    client: caller.clientId,
+    credential: credential.id,
+    version: credential.version,
+  }
+}
+
+/** And is alive, covers the digests, and has enough left; in that order. */
+function requireAuthorized(binding: RowBinding, context: SigningContext, scope: PermitScope): Authorization {
+  const { credential, digests } = scope
+  const authorization = requireGranted(binding, context, credential)
+  if (authorization.expires_at.getTime() <= context.now.getTime()) throw new ServiceError('sad_expired')
   if (authorization.used >= authorization.total) throw new ServiceError('sad_unknown')
   if (authorization.digests !== null) {
     const algorithm = authorization.digest_algorithm
@@ -137,9 +166,11 @@ function requireAuthorized(binding: RowBinding, context: SigningContext, { crede
     }
   }
   if (authorization.used + digests.length > authorization.total) throw new ServiceError('signature_count_too_high')
+  return authorization
 }
 
-function signingEvent(
+/** What every entry of a request to sign says. */
+export function signingEvent(
   op: OperationId,
   caller: Caller,
   origin: Origin,
@@ -167,7 +198,7 @@ function signingEvent(
   } as const satisfies Omit<AuditEvent, 'type' | 'outcome'>
 }
 
-function deniedEvent(common: ReturnType<typeof signingEvent>, error: unknown): AuditEvent {
+export function deniedEvent(common: ReturnType<typeof signingEvent>, error: unknown): AuditEvent {
   const why = error instanceof ServiceError ? reasonOf(error) : 'internal'
   return { ...common, type: 'sign.denied', outcome: 'refused', why }
 }

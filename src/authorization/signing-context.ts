@@ -12,10 +12,12 @@ import {
   type CredentialId,
   isUuid,
   newId,
+  type OperationId,
   type SessionId,
   type SignerId,
 } from '../ids.js'
 import type { Authorization } from './authorization.js'
+import type { Earlier } from './retry.js'
 
 /** What the database says of one request to sign: not yet judged. */
 export interface SigningContext {
@@ -24,18 +26,28 @@ export interface SigningContext {
   readonly credential: Credential | undefined
   /** Whatever the SAD names, whoever's it is; its binding is not checked yet. */
   readonly authorization: (Authorization & Counters) | undefined
+  /** The caller's request with this credential under the same key, if there was one. */
+  readonly earlier: Earlier | undefined
   readonly now: Date
 }
 
-interface Counters {
+export interface Counters {
   readonly used: number
   readonly revoked_at: Date | null
+}
+
+interface Asked {
+  readonly bearer: string
+  readonly sad: string
+  readonly credentialId: string
+  readonly retryKey?: string
 }
 
 interface Question {
   readonly token: Buffer
   readonly sad: Buffer
   readonly credential: CredentialId
+  readonly key: Buffer | null
   resolve(row: Row): void
   reject(error: unknown): void
 }
@@ -49,6 +61,12 @@ type Row = TokenRow & {
   a_signer: SignerId
   a_client: ClientId
   a_session: SessionId
+  /** The earlier request and its signing, with `r_`. */
+  r_op: OperationId | null
+  r_body: Uint8Array
+  r_signatures: Uint8Array | null
+  r_state: number | null
+  r_deadline: Date | null
 } & Omit<Authorization & Counters, 'id' | 'signer_id' | 'client_id' | 'session_id' | 'scope'>
 
 const MAX_BATCH = 256
@@ -71,7 +89,7 @@ export class SigningContexts {
   }
 
   /** @throws ServiceError `token_unknown`, `token_expired`, `unavailable`, `overloaded`; TamperedRow */
-  async load(request: { bearer: string; sad: string; credentialId: string }): Promise<SigningContext> {
+  async load(request: Asked): Promise<SigningContext> {
     const row = await this.#ask(request)
     const caller = callerOf(row)
     if (typeof caller === 'string') throw new ServiceError(caller)
@@ -79,6 +97,7 @@ export class SigningContexts {
       caller,
       credential: row.c_id === null ? undefined : await this.#credential(row.c_id, row.c_version),
       authorization: authorizationOf(row),
+      earlier: earlierOf(row),
       now: row.now,
     }
   }
@@ -95,7 +114,7 @@ export class SigningContexts {
     }
   }
 
-  #ask(request: { bearer: string; sad: string; credentialId: string }): Promise<Row> {
+  #ask(request: Asked): Promise<Row> {
     if (this.#waiting.length >= MAX_WAITING) return Promise.reject(new ServiceError('overloaded', { retryAfter: 1 }))
     return new Promise((resolve, reject) => {
       this.#waiting.push({
@@ -103,6 +122,7 @@ export class SigningContexts {
         sad: secretHash(request.sad),
         // Anything that is no id at all asks like an id that nobody has.
         credential: (isUuid(request.credentialId) ? request.credentialId : newId()) as CredentialId,
+        key: request.retryKey === undefined ? null : secretHash(request.retryKey),
         resolve,
         reject,
       })
@@ -121,13 +141,22 @@ export class SigningContexts {
           name: 'signing_context',
           text: `select ${TOKEN_COLUMNS}, paraph.now() as now, c.id as c_id, c.version as c_version, a.id as a_id,
                    a.signer_id as a_signer, a.client_id as a_client, a.credential_id, a.session_id as a_session, a.sad_hash, a.kind,
-                   a.digest_algorithm, a.digests, a.total, a.used, a.evidence, a.expires_at, a.revoked_at, a.binding
-                 from unnest($1::bytea[], $2::bytea[], $3::uuid[]) with ordinality as q (token, sad, credential, ord)
+                   a.digest_algorithm, a.digests, a.total, a.used, a.evidence, a.expires_at, a.revoked_at, a.binding,
+                   r.op as r_op, r.body_hash as r_body, r.signatures as r_signatures, n.state as r_state, n.deadline as r_deadline
+                 from unnest($1::bytea[], $2::bytea[], $3::uuid[], $4::bytea[]) with ordinality as q (token, sad, credential, key, ord)
                  left join paraph.token t on t.hash = q.token ${TOKEN_JOINS}
                  left join paraph.credential c on c.id = q.credential and c.signer_id = t.signer_id
                  left join paraph.authorization a on a.sad_hash = q.sad
+                 left join paraph.retry r on r.key_hash = q.key and r.client_id = t.client_id and r.signer_id = t.signer_id
+                   and r.credential_id = q.credential and r.expires_at > paraph.now()
+                 left join paraph.signing n on n.op = r.op
                  order by q.ord`,
-          values: [batch.map((q) => q.token), batch.map((q) => q.sad), batch.map((q) => q.credential)],
+          values: [
+            batch.map((q) => q.token),
+            batch.map((q) => q.sad),
+            batch.map((q) => q.credential),
+            batch.map((q) => q.key),
+          ],
         })
         batch.forEach((question, i) => {
           question.resolve(rows[i] as Row)
@@ -174,4 +203,11 @@ function authorizationOf(row: Row): (Authorization & Counters) | undefined {
       binding,
     },
   }
+}
+
+function earlierOf(row: Row): Earlier | undefined {
+  const { r_op: operation, r_body: body, r_signatures: signatures, r_state, r_deadline, now } = row
+  if (operation === null) return undefined
+  const open = r_state === 0 && r_deadline !== null && r_deadline.getTime() > now.getTime()
+  return { operation, body, signatures: r_state === 1 ? signatures : null, open }
 }

@@ -4,27 +4,42 @@ import { GroupCommit } from '../audit/group-commit.js'
 import { entryValues, logItem, openingValues, Sequence } from '../audit/sequence.js'
 import type { Clock } from '../clock.js'
 import type { AuthorizationId, ClientId, CredentialId, SessionId, SignerId } from '../ids.js'
+import type { RetryName } from './retry.js'
 
-/** What must hold while an entry is committed, else its alternative is (paraph.flush, migration 0002). */
+/** What must hold while an entry is committed, else its alternative is (paraph.flush, migration 0004). */
 export type Guard =
   /** Spends `count` of an authorization and writes the intention of a signing. */
-  | {
+  | ({
       readonly kind: 'spend'
-      readonly authorization: AuthorizationId
-      readonly session: SessionId
-      readonly signer: SignerId
-      readonly client: ClientId
-      readonly credential: CredentialId
-      readonly version: number
       readonly count: number
       /** For a bound authorization. */
       readonly digests: readonly Uint8Array[] | undefined
       /** After this many seconds without an outcome the signing counts as abandoned. */
       readonly seconds: number
-    }
+      /** Taken with it, where the client named its request: of all who bring the same, one spends. */
+      readonly retry: RetryName | undefined
+    } & Grant)
+  /** Spends nothing: nobody has stopped session, authorization or credential since. */
+  | ({ readonly kind: 'repeat' } & Grant)
   /** Closes an open signing; one that succeeded only while nobody has stopped it. */
-  | { readonly kind: 'close'; readonly state: 'signed' | 'failed' | 'indeterminate' }
+  | {
+      readonly kind: 'close'
+      readonly state: 'signed' | 'failed' | 'indeterminate'
+      /** For who asks again under the same name; encrypted. */
+      readonly signatures?: Uint8Array
+    }
 
+/** An authorization and whom it was given to, as they were checked. */
+export interface Grant {
+  readonly authorization: AuthorizationId
+  readonly session: SessionId
+  readonly signer: SignerId
+  readonly client: ClientId
+  readonly credential: CredentialId
+  readonly version: number
+}
+
+const GUARD = { spend: 1, close: 2, repeat: 3 } as const
 const STATE = { signed: 1, failed: 2, indeterminate: 3 } as const
 
 /** Why an alternative stands in the log instead: the numbers of paraph.flush. */
@@ -39,6 +54,7 @@ export const FLUSH_REASON = {
   credentialChanged: 7,
   notOpen: 8,
   usedUp: 9,
+  keyTaken: 10,
 } as const
 
 /**
@@ -57,27 +73,32 @@ export class SigningLog {
       sequence: new Sequence(options.boot, options.clock),
       statement: (flush, guards) => {
         const spends = guards.map((guard) => (guard?.kind === 'spend' ? guard : undefined))
+        const grants = guards.map((guard) => (guard === undefined || guard.kind === 'close' ? undefined : guard))
+        const closes = guards.map((guard) => (guard?.kind === 'close' ? guard : undefined))
         return {
           name: 'flush',
           text: `select idx, why from paraph.flush($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-                   $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)`,
+                   $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)`,
           values: [
             ...entryValues(options.boot, flush),
-            guards.map((guard) => (guard === undefined ? 0 : guard.kind === 'spend' ? 1 : 2)),
+            guards.map((guard) => (guard === undefined ? 0 : GUARD[guard.kind])),
             flush.altPh,
             flush.altEv,
             flush.altLeaf,
             flush.altLh,
-            spends.map((spend) => spend?.authorization ?? null),
-            spends.map((spend) => spend?.session ?? null),
-            spends.map((spend) => spend?.signer ?? null),
-            spends.map((spend) => spend?.client ?? null),
-            spends.map((spend) => spend?.credential ?? null),
-            spends.map((spend) => spend?.version ?? null),
+            grants.map((grant) => grant?.authorization ?? null),
+            grants.map((grant) => grant?.session ?? null),
+            grants.map((grant) => grant?.signer ?? null),
+            grants.map((grant) => grant?.client ?? null),
+            grants.map((grant) => grant?.credential ?? null),
+            grants.map((grant) => grant?.version ?? null),
             spends.map((spend) => spend?.count ?? null),
             spends.map((spend) => (spend?.digests === undefined ? null : byteaArray(spend.digests))),
             spends.map((spend) => spend?.seconds ?? null),
-            guards.map((guard) => (guard?.kind === 'close' ? STATE[guard.state] : null)),
+            spends.map((spend) => spend?.retry?.key ?? null),
+            spends.map((spend) => spend?.retry?.body ?? null),
+            closes.map((close) => (close === undefined ? null : STATE[close.state])),
+            closes.map((close) => close?.signatures ?? null),
             ...openingValues(flush),
           ],
         }

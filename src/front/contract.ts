@@ -5,7 +5,7 @@ import type { Caller } from '../identity/caller.js'
 import type { BearerCheck } from './bearer.js'
 import { type Document, type OperationObject, type ResponseObject, resolve } from './openapi.js'
 import { originOf } from './origin.js'
-import { ajvOf, type BodyCheck, bodyCheck } from './validate.js'
+import { ajvOf, type BodyCheck, bodyCheck, type HeaderCheck, headerCheck } from './validate.js'
 import type { operations } from './wire.js'
 
 export type OperationId = keyof operations
@@ -18,6 +18,10 @@ type BodyOf<Id extends OperationId> = operations[Id] extends {
 }
   ? WithoutNull<B>
   : undefined
+/** The operation's own headers, by their names in the contract. */
+type HeadersOf<Id extends OperationId> = operations[Id] extends { parameters: { header?: infer H } }
+  ? NonNullable<H>
+  : Record<never, never>
 type SuccessOf<Id extends OperationId> =
   Answers<Id> extends { 200: { content: infer C } }
     ? C extends { 'application/json': infer B }
@@ -37,9 +41,10 @@ export class Answer<Body> {
   }
 }
 
-/** What a door gets: the checked body, and where the request came from. */
+/** What a door gets: the checked body and headers, and where the request came from. */
 export interface OpenRequest<Id extends OperationId> {
   readonly body: BodyOf<Id>
+  readonly headers: HeadersOf<Id>
   readonly origin: Origin
   /** The header as it was sent; only `auth/login` has a use for it. */
   readonly authorization: string | undefined
@@ -94,6 +99,7 @@ export interface Operation {
   /** Media type of the success; absent where it has no body. */
   readonly mediaType: string | undefined
   readonly emptyBodyAllowed: boolean
+  readonly checkHeaders: HeaderCheck
   readonly check: BodyCheck | undefined
 }
 
@@ -112,6 +118,7 @@ export function operationsOf(document: Document): Operation[] {
         success,
         mediaType: Object.keys(answer.content ?? {})[0],
         emptyBodyAllowed: operation.requestBody?.required !== true,
+        checkHeaders: headerCheck(ajv, document, operation),
         check: schema === undefined ? undefined : bodyCheck(ajv, document, schema),
       }
     }),
@@ -170,7 +177,9 @@ function bind(
         }),
     handler: async (request, reply) => {
       const { authorization } = request.headers
+      const headers = operation.checkHeaders(request.headers)
       const result = await handle({
+        headers,
         body: bodyOf(operation, request.body),
         origin: originOf(request),
         authorization,

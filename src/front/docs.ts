@@ -58,8 +58,17 @@ function article(document: Document, { method, path, operation }: Entry): string
   return `<article id="${operation.operationId}"><h3><span class="method ${method}">${method.toUpperCase()}</span><code>${escapeHtml(path)}</code>
 <span class="access">${access(document, operation)}</span></h3>
 <p><strong>${escapeHtml(operation.summary)}</strong></p>${prose(operation.description ?? '')}
+${headers(document, operation)}
 ${request === undefined ? '' : `<h4>Request</h4>${members(document, request, 'required')}`}
 <h4>Answers</h4>${answers(document, operation)}</article>`
+}
+
+function headers(document: Document, { parameters = [] }: OperationObject): string {
+  const rows = parameters.map((reference) => {
+    const { name, description = '', schema } = resolve(document, reference)
+    return `<tr><td><code>${escapeHtml(name)}</code></td><td class="type">${typeOf(document, schema)}</td><td>${inline(description)}</td></tr>`
+  })
+  return rows.length === 0 ? '' : `<h4>Headers</h4>${table(rows)}`
 }
 
 function access(document: Document, operation: OperationObject): string {

@@ -25,12 +25,21 @@ export interface ResponseObject {
   readonly content?: Readonly<Record<string, { readonly schema: Schema; readonly example?: unknown }>>
 }
 
+export interface ParameterObject {
+  readonly $ref?: string
+  readonly name: string
+  readonly in: string
+  readonly description?: string
+  readonly schema: Schema
+}
+
 export interface OperationObject {
   readonly operationId: string
   readonly tags: readonly string[]
   readonly summary: string
   readonly description?: string
   readonly security?: readonly Readonly<Record<string, readonly string[]>>[]
+  readonly parameters?: readonly ParameterObject[]
   readonly requestBody?: {
     readonly required?: boolean
     readonly content: { readonly 'application/json': { readonly schema: Schema } }
@@ -51,6 +60,7 @@ export interface Document {
   readonly paths: Readonly<Record<string, Readonly<Partial<Record<'get' | 'post', OperationObject>>>>>
   readonly components: {
     readonly schemas: Readonly<Record<string, Schema>>
+    readonly parameters: Readonly<Record<string, ParameterObject>>
     readonly responses: Readonly<Record<string, ResponseObject>>
   }
 }

@@ -1,10 +1,14 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import { ServiceError } from '../errors.js'
-import { type Document, resolve, type Schema } from './openapi.js'
+import { type Document, type OperationObject, resolve, type Schema } from './openapi.js'
 
 /** Gives back the body as the doors take it, or throws what is wrong with it. */
 export type BodyCheck = (body: unknown) => Record<string, unknown>
+
+/** Gives back the headers that the operation names, or throws what is wrong with one. */
+export type HeaderCheck = (headers: IncomingHttpHeaders) => Record<string, string>
 
 /** Which text of a member's schema tells a failed keyword; `x-invalid` tells all others. */
 const TEXT_OF_KEYWORD: Readonly<Record<string, 'x-missing' | 'x-too-many'>> = {
@@ -69,6 +73,24 @@ export function bodyCheck(ajv: Ajv2020, document: Document, schema: Schema): Bod
       if (value !== null) taken[member.name] = value
     }
     if (wrongValue !== undefined) throw refused(wrongValue)
+    return taken
+  }
+}
+
+/** The check of an operation's own headers, none of which is required. */
+export function headerCheck(ajv: Ajv2020, document: Document, { parameters = [] }: OperationObject): HeaderCheck {
+  const checks = parameters
+    .map((reference) => resolve(document, reference))
+    .filter((parameter) => parameter.in === 'header')
+    .map(({ name, schema }) => ({ name, validate: ajv.compile(schema) }))
+  return (headers) => {
+    const taken: Record<string, string> = {}
+    for (const { name, validate } of checks) {
+      const value = headers[name.toLowerCase()]
+      if (value === undefined) continue
+      if (typeof value !== 'string' || !validate(value)) throw refused(`Invalid parameter ${name}`)
+      taken[name] = value
+    }
     return taken
   }
 }

@@ -273,6 +273,9 @@ export interface paths {
          * Sign hashes
          * @description Signs all of the hashes or none, and spends that much of the SAD. RSA signatures are as long as the key; ECDSA
          *     signatures are DER (`ECDSA-Sig-Value`). The service builds the DigestInfo: a hash is the bare hash value.
+         *
+         *     A client that may lose the answer names its request with `Idempotency-Key`, and sends the very same request again
+         *     under the same key: for ten minutes it gets the same signatures, and nothing more is spent.
          */
         post: operations["v1SignHash"];
         delete?: never;
@@ -294,6 +297,9 @@ export interface paths {
          * Sign hashes
          * @description Signs all of the hashes or none, and spends that much of the SAD. RSA signatures are as long as the key; ECDSA
          *     signatures are DER (`ECDSA-Sig-Value`). The service builds the DigestInfo: a hash is the bare hash value.
+         *
+         *     A client that may lose the answer names its request with `Idempotency-Key`, and sends the very same request again
+         *     under the same key: for ten minutes it gets the same signatures, and nothing more is spent.
          */
         post: operations["v2SignHash"];
         delete?: never;
@@ -867,6 +873,42 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
+        /**
+         * @description The first request with this `Idempotency-Key` is still being answered (with `Retry-After`), or what it spent gave no
+         *     signatures and never will (without).
+         */
+        Conflict: {
+            headers: {
+                "Retry-After": components["headers"]["RetryAfter"];
+                "X-Request-Id": components["headers"]["RequestId"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "error": "conflict",
+                 *       "error_description": "The first request with this Idempotency-Key is still being answered."
+                 *     }
+                 */
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description The `Idempotency-Key` was used with another request. */
+        OtherRequest: {
+            headers: {
+                "X-Request-Id": components["headers"]["RequestId"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "error": "invalid_request",
+                 *       "error_description": "This Idempotency-Key was used with another request."
+                 *     }
+                 */
+                "application/json": components["schemas"]["Error"];
+            };
+        };
         /** @description The service cannot do it now, or does not know whether it did. There is no result. */
         Unavailable: {
             headers: {
@@ -885,7 +927,13 @@ export interface components {
             };
         };
     };
-    parameters: never;
+    parameters: {
+        /**
+         * @description The client's name for this request: 1 to 255 visible ASCII characters, such as a random UUID. It belongs to client,
+         *     signer and credential.
+         */
+        IdempotencyKey: string;
+    };
     requestBodies: never;
     headers: {
         /** @description Names the request in the log. */
@@ -953,7 +1001,10 @@ export type ResponseTooLarge = components['responses']['TooLarge'];
 export type ResponseNotJson = components['responses']['NotJson'];
 export type ResponseFailed = components['responses']['Failed'];
 export type ResponseNotImplemented = components['responses']['NotImplemented'];
+export type ResponseConflict = components['responses']['Conflict'];
+export type ResponseOtherRequest = components['responses']['OtherRequest'];
 export type ResponseUnavailable = components['responses']['Unavailable'];
+export type ParameterIdempotencyKey = components['parameters']['IdempotencyKey'];
 export type HeaderRequestId = components['headers']['RequestId'];
 export type HeaderRetryAfter = components['headers']['RetryAfter'];
 export type $defs = Record<string, never>;
@@ -1391,7 +1442,13 @@ export interface operations {
     v1SignHash: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description The client's name for this request: 1 to 255 visible ASCII characters, such as a random UUID. It belongs to client,
+                 *     signer and credential.
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -1414,8 +1471,10 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             405: components["responses"]["OtherMethod"];
+            409: components["responses"]["Conflict"];
             413: components["responses"]["TooLarge"];
             415: components["responses"]["NotJson"];
+            422: components["responses"]["OtherRequest"];
             500: components["responses"]["Failed"];
             503: components["responses"]["Unavailable"];
         };
@@ -1423,7 +1482,13 @@ export interface operations {
     v2SignHash: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description The client's name for this request: 1 to 255 visible ASCII characters, such as a random UUID. It belongs to client,
+                 *     signer and credential.
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -1446,8 +1511,10 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             405: components["responses"]["OtherMethod"];
+            409: components["responses"]["Conflict"];
             413: components["responses"]["TooLarge"];
             415: components["responses"]["NotJson"];
+            422: components["responses"]["OtherRequest"];
             500: components["responses"]["Failed"];
             503: components["responses"]["Unavailable"];
         };

@@ -60,27 +60,30 @@ const schemas: Record<FrontVerb, object> = {
     },
     { digests: { ...digests, maxItems: 10_000 }, digestAlgorithm: algorithm, description: text },
   ),
-  sign: object({
-    origin,
-    bearer: value,
-    sad: value,
-    credentialId: value,
-    digests,
-    mechanism: {
-      type: 'object',
-      required: ['scheme', 'hash'],
-      additionalProperties: false,
-      properties: {
-        scheme: { enum: ['rsa-pkcs1', 'rsa-pss', 'ecdsa'] },
-        hash: algorithm,
-        saltLength: { type: 'integer', minimum: 0, maximum: 1024 },
+  sign: object(
+    {
+      origin,
+      bearer: value,
+      sad: value,
+      credentialId: value,
+      digests,
+      mechanism: {
+        type: 'object',
+        required: ['scheme', 'hash'],
+        additionalProperties: false,
+        properties: {
+          scheme: { enum: ['rsa-pkcs1', 'rsa-pss', 'ecdsa'] },
+          hash: algorithm,
+          saltLength: { type: 'integer', minimum: 0, maximum: 1024 },
+        },
+        if: { properties: { scheme: { const: 'rsa-pss' } } },
+        // biome-ignore lint/suspicious/noThenProperty: JSON Schema's keyword, not a promise
+        then: { required: ['saltLength'] },
+        else: { properties: { saltLength: false } },
       },
-      if: { properties: { scheme: { const: 'rsa-pss' } } },
-      // biome-ignore lint/suspicious/noThenProperty: JSON Schema's keyword, not a promise
-      then: { required: ['saltLength'] },
-      else: { properties: { saltLength: false } },
     },
-  }),
+    { retryKey: { type: 'string', pattern: '^[\\x21-\\x7e]{1,255}$' } },
+  ),
   announce: object({
     bootId: { type: 'string', pattern: '^[0-9a-f-]{36}$' },
     node: { type: 'string', pattern: '^[\\x20-\\x7e]{0,64}$' },

@@ -1,7 +1,8 @@
 import { hash } from 'node:crypto'
 import type { FrontVerbs } from '../activation.js'
 import type { AuditEvent } from '../audit/event.js'
-import { type RedeemServices, redeem, type SigningPermit } from '../authorization/redeem.js'
+import { redeem, type SigningPermit } from '../authorization/redeem.js'
+import { retryName } from '../authorization/retry.js'
 import type { SigningContext, SigningContexts } from '../authorization/signing-context.js'
 import { FLUSH_REASON, type SigningLog } from '../authorization/signing-log.js'
 import { isRefusal, reasonOf } from '../binding.js'
@@ -13,14 +14,14 @@ import { ServiceError } from '../errors.js'
 import { type Hsm, HsmError } from '../hsm/hsm.js'
 import { isUuid } from '../ids.js'
 import { requireMechanism } from './algorithms.js'
+import { encryptSignatures } from './kept-signatures.js'
+import { type RepeatServices, repeat } from './repeat.js'
 import { step } from './steps.js'
-import type { SignatureVerifier } from './verify-signature.js'
 
-export interface SignHashServices extends RedeemServices {
+export interface SignHashServices extends RepeatServices {
   readonly contexts: SigningContexts
   readonly log: SigningLog
   readonly hsm: Pick<Hsm, 'sign'>
-  readonly verifier: SignatureVerifier
   readonly clock: Clock
   /** @throws ServiceError `unavailable` when this machine's clock and the database's disagree. */
   requireClock(databaseNow: Date): void
@@ -38,7 +39,8 @@ const OUTCOME_MS = 5000
  * CSC `signatures/signHash` (v1 §11.9, v2.2 §11.13): what the service is for.
  *
  * Promises kept here: no device call without a durable intention, no released signature without a durable outcome, and
- * none that the certificate's public key does not confirm. What a crash at each step leaves is in README.md.
+ * none that the certificate's public key does not confirm. A request that its client named signs once, however often it
+ * is sent. What a crash at each step leaves is in README.md.
  * @returns the signatures in the order of the digests
  * @throws ServiceError
  */
@@ -46,10 +48,14 @@ export async function signHash(services: SignHashServices, request: Request): Pr
   const context = await loadContext(services, request)
   services.requireClock(context.now)
   const scope = await requireSignable(services, context, request)
+  const retry = retryName(request, scope.credential.id, scope.digests)
+  if (retry !== undefined && context.earlier !== undefined) {
+    return repeat(services, request, context, scope, retry, context.earlier)
+  }
 
   // Spends the authorization and records the intention: both or neither.
   step('before-intent')
-  const permit = await redeem(services, context, scope, request.origin)
+  const permit = await redeem(services, context, scope, request.origin, retry)
   step('after-intent', permit.operation)
 
   // From here on the authorization is spent and the intention is on disk. Every path records an outcome, and none of
@@ -64,7 +70,9 @@ export async function signHash(services: SignHashServices, request: Request): Pr
 
   // No record, no signatures: if this fails, or somebody stopped the signing meanwhile, nothing leaves.
   step('before-outcome', permit.operation)
-  await recordSuccess(services.log, permit, signatures)
+  const belonging = retry && { operation: permit.operation, credential: scope.credential.id, body: retry.body }
+  const kept = belonging && encryptSignatures(signatures, request.sad, belonging)
+  await recordSuccess(services.log, permit, signatures, kept)
   step('after-outcome', permit.operation)
   return { operation: permit.operation, signatures: signatures.map((bytes) => Buffer.from(bytes).toString('base64')) }
 }
@@ -152,7 +160,12 @@ async function recordFailure(log: SigningLog, permit: SigningPermit, error: unkn
     .catch(() => {})
 }
 
-async function recordSuccess(log: SigningLog, permit: SigningPermit, signatures: readonly Uint8Array[]): Promise<void> {
+async function recordSuccess(
+  log: SigningLog,
+  permit: SigningPermit,
+  signatures: readonly Uint8Array[],
+  kept: Uint8Array | undefined,
+): Promise<void> {
   const common = {
     op: permit.operation,
     actor: { kind: 'system' },
@@ -161,7 +174,7 @@ async function recordSuccess(log: SigningLog, permit: SigningPermit, signatures:
   const why = await log.guarded(
     { ...common, type: 'sign.outcome', outcome: 'ok' },
     { ...common, type: 'sign.withheld', outcome: 'refused' },
-    { kind: 'close', state: 'signed' },
+    { kind: 'close', state: 'signed', ...(kept === undefined ? {} : { signatures: kept }) },
     performance.now() + OUTCOME_MS,
   )
   if (why === FLUSH_REASON.sessionEnded) throw new ServiceError('token_expired')

@@ -245,6 +245,60 @@ for (const [code, v1, v2 = v1] of FROM_WORKER) {
   })
 }
 
+for (const api of APIS) {
+  const ask = (key: string) =>
+    front.app.inject({
+      method: 'POST',
+      url: path(api),
+      headers: { authorization: `Bearer ${front.token}`, 'idempotency-key': key },
+      payload: request(api, { credentialID: rsa }),
+    })
+
+  test(`${api} hands the name of a request on as it is`, async () => {
+    for (const key of ['1', '"8e03978e-40d5-43dd-bc93-6894a57f9324"', '~'.repeat(255)]) {
+      assert.equal((await ask(key)).statusCode, 200)
+      assert.equal(lastAsked()?.retryKey, key)
+    }
+    assert.equal((await front.post(path(api), request(api, { credentialID: rsa }))).status, 200)
+    assert.ok(!Object.hasOwn(lastAsked() ?? {}, 'retryKey'))
+  })
+
+  test(`${api} refuses a name that is none`, async () => {
+    const before = front.sam.requests.length
+    for (const key of ['', 'x'.repeat(256), 'one two', 'a\tb', 'ż', '\u00e9', '\u007f']) {
+      const answer = await ask(key)
+      assert.deepEqual(
+        [answer.statusCode, answer.json()],
+        [400, { error: 'invalid_request', error_description: 'Invalid parameter Idempotency-Key' }],
+        JSON.stringify(key),
+      )
+    }
+    assert.equal(front.sam.requests.length, before)
+  })
+}
+
+test('what became of the first request of the same name', async () => {
+  const answers: [ErrorCode, number, string, string | undefined][] = [
+    ['retry_in_progress', 409, 'conflict', '1'],
+    ['retry_spent', 409, 'conflict', undefined],
+    ['retry_contradicts', 422, 'invalid_request', undefined],
+  ]
+  for (const [code, status, error, retryAfter] of answers) {
+    front.sam.on('sign', () => {
+      throw new ServiceError(code, retryAfter === undefined ? {} : { retryAfter: 1 })
+    })
+    for (const api of APIS) {
+      const answer = await front.post(path(api), request(api, { credentialID: rsa }))
+      assert.deepEqual(
+        [answer.status, answer.body.error, answer.headers['retry-after']],
+        [status, error, retryAfter],
+        code,
+      )
+    }
+  }
+  front.sam.heal()
+})
+
 test('unavailable, overloaded and unexpected', async () => {
   const answers: [ErrorCode, number, string, string | undefined][] = [
     ['unavailable', 503, 'temporarily_unavailable', '3'],

@@ -242,6 +242,14 @@ function checkSignings(entries: readonly Entry[], settled: boolean): void {
       if (leaf.ev === 'sign.outcome' && leaf.out === 'ok')
         assert.equal(leaf.n, intents.get(op)?.leaf.n, `signing ${op}: as many signatures as digests`)
     }
+    if (leaf.ev === 'sign.repeated') {
+      const first = intents.get(String(leaf.f?.first))
+      const end = ended.get(String(leaf.f?.first))
+      assert.ok(first && end?.leaf.ev === 'sign.outcome' && end.leaf.out === 'ok', `${op} repeats what was released`)
+      for (const name of ['signer', 'client', 'credential', 'session', 'authorization'])
+        assert.equal(open.get(name), first.open.get(name), `${op} repeats for the same ${name}`)
+      assert.deepEqual(digestsOf(open), digestsOf(first.open), `${op} repeats for the same digests`)
+    }
     if (leaf.ev === 'sign.denied') assert.ok(!intents.has(op), `signing ${op} is denied and intended`)
   }
   if (settled) {

@@ -126,8 +126,10 @@ export class CscClient {
     return this.ask('credentials/authorize', authorizeBody(this.version, fields))
   }
 
-  signHash(fields: Fields): Promise<Answer> {
-    return this.ask('signatures/signHash', signHashBody(this.version, fields))
+  /** @param key names the request, so that it may be sent again */
+  signHash(fields: Fields, key?: string): Promise<Answer> {
+    const headers = key === undefined ? {} : { 'idempotency-key': key }
+    return this.ask('signatures/signHash', signHashBody(this.version, fields), headers)
   }
 
   info(credentialID: unknown, more: object = {}): Promise<Answer> {

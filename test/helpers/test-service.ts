@@ -359,8 +359,9 @@ export class TestService {
     credentialID: string,
     SAD: string,
     hashes: string[],
-    options: { front?: number; signAlgo?: string; hashAlgorithmOID?: string } = {},
+    options: { front?: number; signAlgo?: string; hashAlgorithmOID?: string; key?: string } = {},
   ): Promise<Answer> {
+    const { key } = options
     return this.post(
       '/csc/v2/signatures/signHash',
       {
@@ -372,7 +373,7 @@ export class TestService {
           options.signAlgo ??
           (credentialID === this.credentials['p-256'] ? '1.2.840.10045.4.3.2' : '1.2.840.113549.1.1.1'),
       },
-      { bearer, front: options.front ?? 0 },
+      { bearer, front: options.front ?? 0, headers: key === undefined ? {} : { 'idempotency-key': key } },
     )
   }
 

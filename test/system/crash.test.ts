@@ -51,9 +51,9 @@ after(async () => {
   delete process.env['PARAPH_TEST_PG']
 })
 
-const sign = (digests: string[]) =>
+const sign = (digests: string[], key?: string) =>
   service
-    .signHash(bearer, service.credentials['rsa-2048'] as string, sad, digests)
+    .signHash(bearer, service.credentials['rsa-2048'] as string, sad, digests, key === undefined ? {} : { key })
     .catch(() => ({ status: 0, body: undefined }))
 
 async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
@@ -108,6 +108,36 @@ for (const victim of VICTIMS) {
     })
   }
 }
+
+for (const step of ['after-intent', 'after-device', 'after-outcome'] as const) {
+  test(`kill -9 of the worker at ${step}: the same request under the same key signs once at most`, async () => {
+    const wanted = hashes.slice(next, next + 2)
+    next += 2
+    writeFileSync(failpoint, JSON.stringify({ step }))
+    const key = `crash at ${step}`.replaceAll(' ', '-')
+    const first = await sign(wanted, key)
+    assert.equal(first.status, 503)
+    let again = await sign(wanted, key)
+    await until('the service answers again', async () => {
+      if (again.status === 503 || again.status === 0) again = await sign(wanted, key)
+      return again.status !== 503 && again.status !== 0
+    })
+    if (step === 'after-outcome') {
+      // Only the answer was lost.
+      assert.equal(again.status, 200)
+      assert.deepEqual((await sign(wanted, key)).body, again.body)
+    } else {
+      assert.equal(again.status, 409)
+      assert.equal((await sign(wanted, key)).status, 409)
+    }
+    const world = await service.checkWorld({ settled: false })
+    const intents = world.of('sign.intent').filter(({ open }) => open.get('dtbsr[0]') === inLog(wanted[0] as string))
+    assert.equal(intents.length, 1)
+    const released = world.of('sign.outcome').filter(({ op }) => op === intents[0]?.op)
+    assert.equal(released.length, again.status === 200 ? 1 : 0)
+  })
+}
+const inLog = (digest: string) => Buffer.from(digest, 'base64').toString('base64url')
 
 test('afterwards every intention without an outcome is closed as abandoned', async () => {
   await processes.stop()

@@ -137,7 +137,7 @@ describe('hostile code in the front, with its settings, its socket and its datab
       `update paraph.authorization set used = 0`,
       `update paraph.credential set scal = '1'`,
       'delete from paraph.session',
-      `select paraph.flush(null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null)`,
+      `select paraph.flush(${Array(33).fill('null')})`,
       'select audit.append(null,null,null,null,null,null,null,null,null,null,null,null,null,null,null)',
       'select * from paraph.abandon(1)',
       'insert into audit.staged default values',

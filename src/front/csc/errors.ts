@@ -58,6 +58,21 @@ const both = {
   sad_missing: refused('Missing (or invalid type) string parameter SAD'),
   sad_unknown: refused('Invalid parameter SAD'),
   sad_expired: refused('SAD expired'),
+  retry_in_progress: {
+    status: 409,
+    error: 'conflict',
+    description: 'The first request with this Idempotency-Key is still being answered.',
+  },
+  retry_spent: {
+    status: 409,
+    error: 'conflict',
+    description: 'The first request with this Idempotency-Key ended without signatures.',
+  },
+  retry_contradicts: {
+    status: 422,
+    error: 'invalid_request',
+    description: 'This Idempotency-Key was used with another request.',
+  },
   algorithm_missing: refused('Missing (or invalid type) string parameter signAlgo'),
   algorithm_invalid: refused('Invalid parameter signAlgo'),
   algorithm_parameters_missing: refused('Missing (or invalid type) string parameter signAlgoParams'),

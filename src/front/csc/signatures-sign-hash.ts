@@ -67,6 +67,7 @@ export function signHashDoors(services: FrontServices) {
  */
 async function signHash({ sam, db }: FrontServices, request: Request, wish: Wish): Promise<SignHashResponse> {
   const { origin, bearer, caller } = request
+  const retryKey = request.headers['Idempotency-Key']
   const { sad, credentialId } = wish
   const digests = decodeDigests(wish.hashes)
   const mechanism = chooseMechanism(wish)
@@ -83,6 +84,7 @@ async function signHash({ sam, db }: FrontServices, request: Request, wish: Wish
       credentialId,
       digests: digests.map((bytes) => bytes.toString('base64')),
       mechanism,
+      ...(retryKey === undefined ? {} : { retryKey }),
     }),
   )
   if (signatures.length !== digests.length) throw new ServiceError('internal')
