@@ -96,13 +96,16 @@ test('the same request under the same key gets the same signatures, on every fro
   await service.checkWorld({ deviceCalls: device.calls - certified })
 })
 
-for (const key of ['p-256', 'rsa-2048'] as const) {
+for (const [key, budget] of [
+  ['p-256', 1],
+  ['rsa-2048', 100],
+] as const) {
   test(`of 100 at once under one key one spends, and all that are answered get its signatures (${key})`, async () => {
     const credential = service.credentials[key] as string
     const client = new CscClient(service, 'v2')
     await client.login()
     const hashes = digests(`at once ${key}`)
-    const SAD = await client.sad({ credentialID: credential, hashes: Array(100).fill(hashes[0]) })
+    const SAD = await client.sad({ credentialID: credential, hashes: Array(budget).fill(hashes[0]) })
     const signAlgo = key === 'p-256' ? ECDSA_WITH['sha-256'] : RSA
     const body = { credentialID: credential, SAD, hashes, signAlgo, digestOid: '2.16.840.1.101.3.4.2.1' }
     const name = randomUUID()
