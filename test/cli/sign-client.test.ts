@@ -77,6 +77,28 @@ describe('CscClient', () => {
     assert.ok(authorizing.cause instanceof Error)
   })
 
+  test('a lost answer with signatures is asked for once more, under the same key', async (t) => {
+    const service = await startService(t, clock)
+    const { id } = await service.addCredential('p-256')
+    const client = new CscClient(service.url)
+    const session = await client.login(LOGIN, PASSWORD)
+    const credential = await client.credential(session, id)
+    const mechanism = { scheme: 'ecdsa', hash: 'sha-256' } as const
+    const signing = async (lost: number) => {
+      const sad = await client.authorize(session, id, digests, codes)
+      service.calls.length = 0
+      service.lose = () => service.calls.length <= lost
+      return client.signHash(session, credential, sad, mechanism, digests).finally(() => (service.lose = () => false))
+    }
+    assert.equal((await signing(1)).length, 1)
+    assert.deepEqual(service.calls, ['signatures/signHash 1', 'signatures/signHash 1'])
+
+    assert.match((await failure(signing(9))).message, /whether the code was used is unknown/)
+    assert.equal(service.calls.length, 2, 'and not a third time')
+    service.keepsAnswers = false
+    assert.match((await failure(signing(1))).message, /whether the code was used is unknown/)
+  })
+
   test('where nobody listens nothing was spent', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await new Promise((resolve) => server.once('listening', resolve))

@@ -31,6 +31,10 @@ export interface FakeService {
   acceptCode: (code: string) => boolean
   /** Answers instead of the service, where it answers at all; `never` lets the caller wait. */
   interfere: (method: string) => Reply | 'never' | undefined
+  /** Whether an answer is lost on its way. */
+  lose: (method: string) => boolean
+  /** Whether it knows `Idempotency-Key`. */
+  keepsAnswers: boolean
   /** Changes a signature before it leaves. */
   tamper: (signature: Uint8Array, index: number) => Uint8Array
   readonly openSessions: Set<string>
@@ -50,6 +54,7 @@ export async function startService(test: TestContext, clock: Clock): Promise<Fak
   const hsm = new SoftwareHsm()
   const ca = await hsm.createServiceKey('ca', 'p-256')
   const root = await createRoot(hsm, ca, clock)
+  const kept = new Map<string, Reply>()
   const sads = new Map<string, { token: string; credentialID: string; hashes: string[] }>()
 
   const server = createServer((request, response) => {
@@ -68,6 +73,8 @@ export async function startService(test: TestContext, clock: Clock): Promise<Fak
     calls: [],
     acceptCode: () => true,
     interfere: () => undefined,
+    lose: () => false,
+    keepsAnswers: true,
     tamper: (signature) => signature,
     openSessions: new Set(),
     async addCredential(spec, more = {}) {
@@ -96,8 +103,12 @@ export async function startService(test: TestContext, clock: Clock): Promise<Fak
     const body = JSON.parse(Buffer.concat(chunks).toString()) as Record<string, unknown>
     const method = (request.url ?? '').replace('/csc/v2/', '')
     service.calls.push(Array.isArray(body.hashes) ? `${method} ${body.hashes.length}` : method)
-    const reply = service.interfere(method) ?? (await replyTo(method, request.headers.authorization ?? '', body))
+    const name = service.keepsAnswers ? String(request.headers['idempotency-key'] ?? randomUUID()) : randomUUID()
+    const reply =
+      service.interfere(method) ?? kept.get(name) ?? (await replyTo(method, request.headers.authorization ?? '', body))
     if (reply === 'never') return
+    kept.set(name, reply)
+    if (service.lose(method)) return void request.socket.destroy()
     const headers = { 'content-type': 'application/json', 'x-request-id': randomUUID(), ...reply.headers }
     response.writeHead(reply.status, headers).end(reply.body && JSON.stringify(reply.body))
   }

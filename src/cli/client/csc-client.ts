@@ -1,4 +1,5 @@
 /** A client of the CSC API v2 (§11.2, 11.3, 11.6, 11.8, 11.13), which knows the service only by its address. */
+import { randomUUID } from 'node:crypto'
 import { isIPv4 } from 'node:net'
 import type { Digest } from '../../digest.js'
 import type { Mechanism } from '../../hsm/hsm.js'
@@ -127,7 +128,9 @@ export class CscClient {
   }
 
   /**
-   * Signatures in the order of the digests: RSA of the modulus' length, ECDSA in DER.
+   * Signatures in the order of the digests: RSA of the modulus' length, ECDSA in DER. A lost answer is asked for once
+   * more, under the same `Idempotency-Key`; a service that does not know the header refuses the SAD or signs the same
+   * digests again.
    * @throws CscError; not retryable when no answer came and the authorization may have been used
    */
   async signHash(
@@ -143,7 +146,13 @@ export class CscClient {
       ...hashes(digests),
       signAlgo: signAlgo(credential, mechanism),
     }
-    const answer = await this.#call('signatures/signHash', bearer(session), body, 'once')
+    const name = { 'idempotency-key': randomUUID() }
+    const ask = () => this.#call('signatures/signHash', bearer(session), body, 'once', name)
+    const answer = await ask().catch(async (lost: CscError) => {
+      if (lost.status !== undefined || lost.retryable) throw lost
+      // What the second says of a SAD that the first may have spent is no news.
+      return ask().catch(() => Promise.reject(lost))
+    })
     const { signatures } = members(answer)
     if (!Array.isArray(signatures) || signatures.length !== digests.length || !signatures.every(isBase64)) {
       throw unexpected('signatures/signHash', answer)
@@ -151,13 +160,19 @@ export class CscClient {
     return signatures.map((signature) => new Uint8Array(Buffer.from(signature, 'base64')))
   }
 
-  async #call(method: string, authorization: string, body: object, repeat: Repeat): Promise<Answer> {
+  async #call(
+    method: string,
+    authorization: string,
+    body: object,
+    repeat: Repeat,
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<Answer> {
     let response: Response
     let text: string
     try {
       response = await fetch(new URL(method, this.#base), {
         method: 'POST',
-        headers: { authorization, 'content-type': 'application/json', accept: 'application/json' },
+        headers: { ...more, authorization, 'content-type': 'application/json', accept: 'application/json' },
         body: JSON.stringify(body),
         redirect: 'error',
         signal: AbortSignal.timeout(this.#timeOut),
