@@ -1,0 +1,93 @@
+/** What must hold for any request at all to an operation of openapi.yaml. */
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import type { FrontVerb } from '../../src/activation.js'
+import { type ErrorCode, ServiceError } from '../../src/errors.js'
+import { isRequestOf } from '../../src/sam/verb-schemas.js'
+import { type AnyRequest, anyRequest, type FuzzedOperation, type Known } from './any-request.js'
+import type { TestFront } from './helpers.js'
+
+/** What a worker may refuse each verb for, as far as the front has to tell it. */
+const REFUSALS = {
+  login: ['login_failed', 'overloaded', 'unavailable'],
+  refresh: ['refresh_token_unknown', 'overloaded', 'unavailable'],
+  revoke: ['revoke_token_unknown', 'token_expired', 'unavailable'],
+  authorize: ['code_rejected', 'pin_locked', 'digests_missing', 'certificate_expired', 'token_unknown', 'unavailable'],
+  sign: ['sad_unknown', 'digest_not_authorized', 'retry_in_progress', 'retry_spent', 'retry_contradicts', 'overloaded'],
+} as const satisfies Partial<Record<FrontVerb, readonly ErrorCode[]>>
+type Verb = keyof typeof REFUSALS
+const VERBS = Object.keys(REFUSALS) as Verb[]
+/** Verbs for whoever has no access token yet. */
+const OPEN: readonly string[] = ['login', 'refresh']
+
+export async function knownTo(front: TestFront): Promise<Known> {
+  const { seed, signer, token } = front
+  const bearer = async (options: Parameters<typeof seed.session>[1]) =>
+    `Bearer ${(await seed.session(signer, options)).token}`
+  return {
+    credentials: [await seed.credential(signer), await seed.credential(signer, { spec: 'p-256', scal: '1' })],
+    right: `Bearer ${token}`,
+    wrong: [
+      await bearer({ scope: 'other' }),
+      await bearer({ kind: 'refresh' }),
+      await bearer({ expired: true }),
+      'Bearer none-of-ours',
+      `Basic ${Buffer.from('signer@example.test:password').toString('base64')}`,
+    ],
+  }
+}
+
+/** Rows of everything that a request could change. */
+export async function rowCounts({ seed }: TestFront): Promise<unknown> {
+  const tables = ['session', 'token', 'authorization', 'signing', 'retry', 'guess', 'approval', 'challenge', 'oauth']
+  return (await seed.query(`select ${tables.map((name) => `(select count(*) from paraph.${name}) as ${name}`)}`))[0]
+}
+
+/**
+ * @param refusal which of its refusals a worker gives; undefined where it does what it is asked
+ * @returns the status
+ */
+async function ask(front: TestFront, known: Known, request: AnyRequest, refusal: number | undefined): Promise<number> {
+  front.sam.requests.length = 0
+  front.sam.heal()
+  if (refusal !== undefined) {
+    for (const verb of VERBS) {
+      const code = REFUSALS[verb][refusal % REFUSALS[verb].length] as ErrorCode
+      front.sam.on(verb, () => {
+        throw new ServiceError(code)
+      })
+    }
+  }
+  const { statusCode: status, body } = await front.app.inject({ ...request, method: request.method as 'GET' })
+  // 599 is what the contract does not describe.
+  assert.ok(status < 500 || status === 503, `${status} ${body}`)
+  const asked = front.sam.requests.filter(({ verb }) => verb !== 'health')
+  if (status === 503) assert.equal(asked.length, 1, 'nothing else is unavailable')
+  if (status >= 400 && refusal === undefined) assert.deepEqual(asked, [], 'who is refused reaches no worker')
+  assert.ok(asked.length <= 1, 'one request is one verb')
+  for (const { verb, body: sent } of asked) {
+    assert.ok(isRequestOf(verb, sent), `a worker takes ${verb} as it is sent`)
+    assert.ok(OPEN.includes(verb) || request.headers.authorization === known.right, `${verb} for whom it may be`)
+  }
+  return status
+}
+
+/** @returns how often each status was answered */
+export async function fuzzOperation(
+  front: TestFront,
+  known: Known,
+  operation: FuzzedOperation,
+  parameters: { numRuns: number; seed: number },
+): Promise<Map<number, number>> {
+  const statuses = new Map<number, number>()
+  const refusal = fc.option(fc.nat({ max: 5 }), { nil: undefined, freq: 2 })
+  await fc.assert(
+    fc.asyncProperty(anyRequest(operation, known), refusal, async (request, which) => {
+      const status = await ask(front, known, request, which)
+      statuses.set(status, (statuses.get(status) ?? 0) + 1)
+    }),
+    parameters,
+  )
+  front.sam.heal()
+  return statuses
+}
