@@ -113,7 +113,7 @@ function bodyOf(reference: Schema, { credentials }: Known): fc.Arbitrary<object>
     // The first ones go together.
     const right = meant === undefined ? fitting(member) : fc.constantFrom(...Array(6).fill(meant[0]), ...meant)
     return fc.oneof(
-      { weight: 30, arbitrary: right },
+      { weight: 60, arbitrary: right },
       { weight: 3, arbitrary: fitting(member) },
       { weight: 2, arbitrary: telling },
       { weight: 1, arbitrary: fc.jsonValue() },
@@ -140,7 +140,7 @@ function bodyOf(reference: Schema, { credentials }: Known): fc.Arbitrary<object>
 function payloadOf(schema: Schema | undefined, known: Known): fc.Arbitrary<string | Buffer | undefined> {
   const json = schema === undefined ? fc.json() : bodyOf(schema, known).map((body) => JSON.stringify(body))
   return fc.oneof(
-    { weight: 30, arbitrary: json },
+    { weight: 60, arbitrary: json },
     { weight: 1, arbitrary: fc.json() },
     { weight: 1, arbitrary: json.map((text) => text.slice(0, -1)) },
     { weight: 1, arbitrary: json.map((text) => text.replace('{', '{"__proto__":{"scope":"service"},')) },
@@ -155,7 +155,6 @@ function payloadOf(schema: Schema | undefined, known: Known): fc.Arbitrary<strin
 const visible = fc.string({ unit: 'grapheme-ascii', maxLength: 300 })
 const extraHeaders = fc.record(
   {
-    'idempotency-key': fc.oneof(fc.uuid(), visible),
     accept: fc.constantFrom('application/json', 'text/html', '*/*', 'x'),
     'accept-language': visible,
     'content-encoding': fc.constantFrom('identity', 'gzip', 'br'),
@@ -179,7 +178,7 @@ function headersOf(known: Known): fc.Arbitrary<Record<string, string>> {
     { weight: 1, arbitrary: fc.constant(undefined) },
   )
   const type = fc.oneof(
-    { weight: 12, arbitrary: fc.constantFrom('application/json', 'application/json; charset=utf-8') },
+    { weight: 24, arbitrary: fc.constantFrom('application/json', 'application/json; charset=utf-8') },
     {
       weight: 1,
       arbitrary: fc.constantFrom('text/plain', '', 'a/b;c', 'application/json; charset=utf-16', 'multipart/form-data'),
@@ -187,8 +186,13 @@ function headersOf(known: Known): fc.Arbitrary<Record<string, string>> {
     { weight: 1, arbitrary: visible },
   )
   const extra = fc.oneof({ weight: 3, arbitrary: fc.constant({}) }, { weight: 1, arbitrary: extraHeaders })
-  return fc.tuple(authorization, type, extra).map(([value, contentType, more]) => ({
+  const key = fc.option(fc.oneof(fc.uuid(), visible, fc.constantFrom('', 'a b', 'é', 'x'.repeat(256))), {
+    nil: undefined,
+    freq: 2,
+  })
+  return fc.tuple(authorization, type, key, extra).map(([value, contentType, name, more]) => ({
     ...more,
+    ...(name === undefined ? {} : { 'idempotency-key': name }),
     'content-type': contentType,
     ...(value === undefined ? {} : { authorization: value }),
   }))
