@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test'
 import { HsmError } from '../../src/hsm/hsm.js'
 import { secretHash } from '../../src/identity/secret-value.js'
 import { decryptSignatures, encryptSignatures } from '../../src/signing/kept-signatures.js'
+import { tokenOfAnotherClient } from '../helpers/another-client.js'
 import {
   assertLogged,
   assertRefused,
@@ -19,7 +20,7 @@ import {
   VERSIONS,
   watchedDevice,
 } from '../helpers/csc.js'
-import { type Answer, keepSecret, TestService, type TestSigner } from '../helpers/test-service.js'
+import { type Answer, TestService, type TestSigner } from '../helpers/test-service.js'
 
 const device = watchedDevice()
 let service: TestService
@@ -231,29 +232,10 @@ test('the same key of another signer or client is another key', async () => {
   // With all that the first one sent, but his own token.
   await assertKept(() => stranger.signHash(request, key), [400, 'invalid_request', 'Invalid parameter credentialID'])
 
-  const elsewhere = new CscClient(service, 'v2', { bearer: await tokenOfAnotherClient() })
+  const elsewhere = new CscClient(service, 'v2', { bearer: await tokenOfAnotherClient(service, service.signer) })
   await assertKept(() => elsewhere.signHash(request, key), [400, 'invalid_request', 'Invalid parameter SAD'])
   await service.checkWorld()
 })
-
-/** Of the same signer, through another client. */
-async function tokenOfAnotherClient(): Promise<string> {
-  const token = randomUUID()
-  keepSecret(token)
-  await query(`insert into paraph.client (id, name) values ('another', 'Another') on conflict do nothing`)
-  const [{ id }] = await query(
-    `insert into paraph.session (id, signer_id, client_id, started_at, ends_at)
-       select gen_random_uuid(), id, 'another', paraph.now(), paraph.now() + interval '3 minutes' from paraph.signer where login = $1
-     returning id`,
-    [service.signer.login],
-  )
-  await query(
-    `insert into paraph.token (hash, kind, session_id, signer_id, client_id, scope, family, expires_at)
-       select $1, 'access', id, signer_id, client_id, 'service', gen_random_uuid(), ends_at from paraph.session where id = $2`,
-    [secretHash(token), id],
-  )
-  return token
-}
 
 test('whoever is stopped gets nothing any more', async () => {
   const ended = await agreed('session ended')
