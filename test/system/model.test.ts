@@ -93,6 +93,8 @@ const NOT_AUTHORIZED = refused('Hash is not authorized by neither SAD nor an acc
 
 const now = () => service.clock.now()
 const pick = <T>(list: readonly T[], index: number): T => list[index % list.length] as T
+/** Counted from the last one. */
+const recent = <T>(list: readonly T[], index: number): T => list[list.length - 1 - (index % list.length)] as T
 
 /** What is asked of the service, and what must come of it. */
 abstract class Command<Wish> implements fc.AsyncCommand<Model, TestService> {
@@ -174,12 +176,12 @@ class Renew extends Command<{
   }
 
   tokenOf(sessions: readonly Session[]) {
-    const { family } = pick(sessions, this.wish.session)
+    const { family } = recent(sessions, this.wish.session)
     return this.wish.again ? family.usedTokens[0] : family.refreshToken
   }
 
   async act({ sessions }: Model) {
-    const { family, signer, client } = pick(sessions, this.wish.session)
+    const { family, signer, client } = recent(sessions, this.wish.session)
     const refreshToken = this.tokenOf(sessions) as string
     const endsAt = now() + SESSION_MS
     const answer = await service.post('/csc/v2/auth/login', { refresh_token: refreshToken }, { front: this.wish.front })
@@ -208,7 +210,8 @@ class Authorize extends Command<{
 }> {
   override check({ sessions, failures }: Model) {
     return (
-      sessions.length > 0 && (this.wish.rightCode || (failures[pick(sessions, this.wish.session).signer] as number) < 2)
+      sessions.length > 0 &&
+      (this.wish.rightCode || (failures[recent(sessions, this.wish.session).signer] as number) < 2)
     )
   }
 
@@ -223,7 +226,7 @@ class Authorize extends Command<{
   }
 
   async act(model: Model) {
-    const session = pick(model.sessions, this.wish.session)
+    const session = recent(model.sessions, this.wish.session)
     const credential = pick(credentials, this.wish.credential)
     const signer = signers[session.signer] as TestSigner
     const hashes =
@@ -309,8 +312,8 @@ class Sign extends Command<{
   }
 
   async act(model: Model) {
-    const authorization = pick(model.authorizations, this.wish.authorization)
-    const asker = this.wish.session === 'its own' ? authorization.session : pick(model.sessions, this.wish.session)
+    const authorization = recent(model.authorizations, this.wish.authorization)
+    const asker = this.wish.session === 'its own' ? authorization.session : recent(model.sessions, this.wish.session)
     const credential =
       this.wish.credential === 'its own' ? authorization.credential : pick(credentials, this.wish.credential)
     const hashes = this.wish.digests.map((index) => DIGESTS[index] as string)
@@ -372,7 +375,7 @@ class Stop extends Command<{
   }
 
   async act(model: Model) {
-    const session = pick(model.sessions, this.wish.session)
+    const session = recent(model.sessions, this.wish.session)
     const alive = model.isAlive(session)
     const answer = await service.post(
       '/csc/v2/auth/revoke',
@@ -411,11 +414,12 @@ class Pass extends Command<{
 let run = ''
 
 const front = fc.nat({ max: 1 })
-const which = fc.nat({ max: 20 })
-const indices = (max: number, length: number) => fc.array(fc.nat({ max }), { minLength: 1, maxLength: length })
 const mostly = <T>(usual: T, other: fc.Arbitrary<T>) =>
   fc.oneof({ weight: 4, arbitrary: fc.constant(usual) }, { weight: 1, arbitrary: other })
-const its = mostly<number | 'its own'>('its own', which)
+/** Mostly the last one that there is. */
+const which = mostly(0, fc.nat({ max: 20 }))
+const indices = (max: number, length: number) => fc.array(fc.nat({ max }), { minLength: 1, maxLength: length })
+const its = mostly<number | 'its own'>('its own', fc.nat({ max: 20 }))
 const login = fc
   .record({ signer: fc.nat({ max: 1 }), front, rememberMe: fc.boolean(), elsewhere: mostly(false, fc.constant(true)) })
   .map((wish) => new Login(wish))
@@ -425,7 +429,7 @@ const renew = fc
 const authorize = fc
   .record({
     session: which,
-    credential: which,
+    credential: fc.nat({ max: 2 }),
     front,
     what: fc.oneof(indices(2, CEILING + 1), fc.integer({ min: 1, max: CEILING + 1 })),
     rightCode: mostly(true, fc.constant(false)),
@@ -443,11 +447,22 @@ const sign = fc
   })
   .map((wish) => new Sign(wish))
 const stop = fc.record({ session: which, front }).map((wish) => new Stop(wish))
-const suspend = fc.record({ credential: which }).map((wish) => new Suspend(wish))
-const pass = fc
-  .record({ seconds: fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constantFrom(60, 170, 200, 590)) })
-  .map((wish) => new Pass(wish))
-const commands = [login, renew, ...Array(3).fill(authorize), ...Array(6).fill(sign), stop, suspend, pass]
+const suspend = fc.record({ credential: fc.nat({ max: 2 }) }).map((wish) => new Suspend(wish))
+const pass = fc.record({ seconds: mostly(10, fc.constantFrom(60, 170, 200, 590)) }).map((wish) => new Pass(wish))
+const command: fc.Arbitrary<Command<unknown>> = fc.oneof(
+  { weight: 3, arbitrary: login },
+  { weight: 2, arbitrary: renew },
+  { weight: 6, arbitrary: authorize },
+  { weight: 20, arbitrary: sign },
+  { weight: 1, arbitrary: stop },
+  { weight: 1, arbitrary: suspend },
+  { weight: 2, arbitrary: pass },
+)
+const sequence = fc.array(command, { minLength: 10, maxLength: 60, size: 'max' })
+const FIRST = [
+  new Login({ signer: 0, front: 0, rememberMe: true, elsewhere: false }),
+  new Authorize({ session: 0, credential: 0, front: 1, what: [0, 0, 1, 2], rightCode: true }),
+]
 
 before(async () => {
   service = await TestService.start({ workers: 2, fronts: 2, keys: [] })
@@ -470,14 +485,11 @@ after(() => service?.close())
 test('budget, binding and expiry hold in whatever order things happen', { timeout: 120_000 }, async () => {
   let sequences = 0
   await fc.assert(
-    fc.asyncProperty(fc.commands(commands, { maxCommands: 40, size: 'max' }), async (sequence) => {
+    fc.asyncProperty(sequence, async (commands) => {
       run = randomUUID()
       const model = new Model()
       try {
-        await fc.asyncModelRun(
-          () => ({ model, real: service }),
-          [new Login({ signer: 0, front: 0, rememberMe: false, elsewhere: false }), ...sequence],
-        )
+        await fc.asyncModelRun(() => ({ model, real: service }), [...FIRST, ...commands])
       } finally {
         for (const { id } of model.suspended) await service.admin('credential.resume', { credentialID: id })
       }
