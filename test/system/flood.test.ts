@@ -1,0 +1,98 @@
+/** Whoever has no business here, in great number: signing goes on, and the log stays readable. */
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { after, before, test } from 'node:test'
+import { startFront } from '../../src/front/main.js'
+import { basic, digests, ECDSA_WITH } from '../helpers/csc.js'
+import { TestService } from '../helpers/test-service.js'
+
+const REQUESTS = 3000
+const AT_ONCE = 60
+const ADDRESSES = 25
+const NODES = ['test/flooded-0', 'test/flooded-1']
+
+let service: TestService
+const fronts: { url: string; close(): Promise<void> }[] = []
+before(async () => {
+  service = await TestService.start({ workers: 2, keys: ['p-256'] })
+  // Behind a proxy, as whoever comes from many addresses meets them; after the service's own they are number 1 and 2.
+  for (const [index, node] of NODES.entries()) {
+    const settings = { ...service.newFrontSettings(index), trustedProxies: ['127.0.0.1'], node }
+    const front = await startFront({ logger: service.logger, clock: service.clock, settings })
+    fronts.push(front)
+    service.urls.push(front.url)
+  }
+})
+const closeFronts = () => Promise.all(fronts.splice(0).map((front) => front.close()))
+after(async () => {
+  await closeFronts()
+  await service?.close()
+})
+
+const from = (i: number, authorization?: string) => ({
+  front: 1 + (i % 2),
+  headers: {
+    'x-forwarded-for': `198.51.100.${Math.floor(i / 2) % ADDRESSES}`,
+    ...(authorization === undefined ? {} : { authorization }),
+  },
+})
+/** What the flood consists of: path, header, status. */
+const KINDS: readonly (readonly [path: string, authorization: string | undefined, status: number])[] = [
+  ['/csc/v2/credentials/list', undefined, 400],
+  ['/csc/v2/credentials/list', 'Bearer nobody', 401],
+  ['/csc/v2/credentials/authorize', 'Bearer nobody', 401],
+  ['/csc/v2/signatures/signHash', 'Bearer nobody', 401],
+  ['/csc/v1/signatures/signHash', 'Basic nobody', 400],
+  ['/csc/v2/nothing', undefined, 501],
+]
+
+test('signing goes on in a flood of requests that nobody may make, and the log counts them together', async () => {
+  const credentialID = service.credentials['p-256'] as string
+  const bearer = await service.login()
+  const hashes = digests('in the flood', 60)
+  const sad = await service.authorize(bearer, credentialID, hashes)
+
+  let sent = 0
+  let logins = 0
+  const drown = async () => {
+    while (sent < REQUESTS) {
+      const i = sent++
+      if (i % 50 === 0) {
+        // Those reach a worker, and its passwords.
+        logins++
+        const answer = await service.post(
+          '/csc/v2/auth/login',
+          {},
+          from(i, basic(`${randomUUID()}@example.test`, 'a wrong password').authorization),
+        )
+        assert.ok([400, 503].includes(answer.status), `${answer.status}`)
+        continue
+      }
+      const [path, authorization, status] = KINDS[i % KINDS.length] as (typeof KINDS)[number]
+      assert.equal((await service.post(path, {}, from(i, authorization))).status, status)
+    }
+  }
+  const flood = Promise.all(Array.from({ length: AT_ONCE }, drown))
+  let signed = 0
+  for (const [i, hash] of hashes.entries()) {
+    const answer = await service.signHash(bearer, credentialID, sad, [hash], {
+      front: i % 3,
+      signAlgo: ECDSA_WITH['sha-256'],
+    })
+    assert.equal(answer.status, 200, JSON.stringify(answer.body))
+    if (sent < REQUESTS) signed++
+  }
+  assert.ok(signed >= 10, `${signed} were signed before the flood was over`)
+  await flood
+  await closeFronts()
+
+  const world = await service.checkWorld()
+  const refused = world.of('access.refused').filter(({ leaf }) => NODES.includes(leaf.node))
+  const counted = refused.reduce((sum, { leaf }) => sum + Number(leaf.f?.count), 0)
+  assert.equal(counted, REQUESTS - logins, 'each is counted')
+  // One at once and one at the end, for each front, address, and endpoint with its reason.
+  const most = 2 * NODES.length * ADDRESSES * KINDS.length
+  assert.ok(refused.length <= most, `${refused.length} entries, ${most} at most`)
+  assert.ok(world.of('auth.login_failed').length <= logins)
+  assert.equal(world.of('sign.outcome').length, hashes.length)
+})
