@@ -6,6 +6,7 @@ import { registerAudit } from './audit.js'
 import { registerAuthenticator } from './authenticator.js'
 import { registerCa } from './ca.js'
 import { registerClient } from './client.js'
+import { registerConformance } from './conformance.js'
 import { registerCredential } from './credential.js'
 import { registerDoctor } from './doctor.js'
 import { registerHsm } from './hsm.js'
@@ -64,6 +65,7 @@ export function createProgram(json: boolean): Command {
   program.commandsGroup('Sign, as a client of any CSC service:')
   registerSign(program)
   registerVerify(program)
+  registerConformance(program)
   return program
 }
 

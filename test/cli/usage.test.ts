@@ -31,6 +31,7 @@ test('the stable names are there', () => {
     'client disable',
     'client list',
     'client rotate',
+    'conformance',
     'credential create',
     'credential import',
     'credential list',

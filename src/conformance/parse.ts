@@ -1,0 +1,265 @@
+import { parseCheck, parseJson, parseOutcomes } from './expectation.js'
+import { type Block, blocksOf, type Line, linesOf, SuiteError } from './lines.js'
+import type { Count, RequestTemplate, Scenario, Statement, Version } from './statement.js'
+import { type Json, mergePatch, namesIn } from './values.js'
+
+/** Lines that a step's name stands for. */
+export interface Step {
+  readonly pattern: RegExp
+  readonly parameters: readonly string[]
+  readonly body: readonly Line[]
+  readonly line: Line
+}
+
+/** A scenario as it stands in its file, before its steps are put in. */
+export interface ScenarioText {
+  readonly file: string
+  readonly name: string
+  readonly headings: ReadonlyMap<string, string>
+  readonly body: readonly Line[]
+  readonly line: Line
+}
+
+const HEADINGS = ['clause', 'why', 'needs']
+
+export interface FileText {
+  readonly scenarios: readonly ScenarioText[]
+  readonly steps: readonly Step[]
+  /** What a name stands for in every scenario, unless the adapter says otherwise. */
+  readonly names: ReadonlyMap<string, Json>
+}
+
+/** What a file holds. @throws SuiteError */
+export function parseFile(file: string, text: string): FileText {
+  const scenarios: ScenarioText[] = []
+  const steps: Step[] = []
+  const names = new Map<string, Json>()
+  for (const { head, below } of blocksOf(linesOf(file, text))) {
+    const [, kind, name = ''] = /^(scenario: |step: |names:$)(.*)$/.exec(head.text) ?? []
+    if (head.indent > 0 || kind === undefined) throw new SuiteError(head, 'not `scenario: …`, `step: …` or `names:`')
+    if (below.length === 0) throw new SuiteError(head, 'nothing stands below it')
+    if (kind === 'step: ') steps.push(stepOf(head, name, below))
+    else if (kind === 'scenario: ') scenarios.push(scenarioOf(file, head, name, below))
+    else for (const line of below) names.set(...nameOf(line))
+  }
+  return { scenarios, steps, names }
+}
+
+function nameOf(line: Line): [string, Json] {
+  const [, name, value] = /^(\w+) = (.+)$/.exec(line.text) ?? []
+  if (name === undefined || value === undefined) throw new SuiteError(line, 'not `name = "value"`')
+  return [name, parseJson(line, value)]
+}
+
+function stepOf(line: Line, name: string, body: readonly Line[]): Step {
+  const parameters = [...name.matchAll(/<([a-zA-Z]+)>/g)].map((match) => match[1] as string)
+  const words = name.split(/<[a-zA-Z]+>/).map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+  return { pattern: new RegExp(`^${words.join('(.+?)')}$`), parameters, body, line }
+}
+
+function scenarioOf(file: string, line: Line, name: string, lines: readonly Line[]): ScenarioText {
+  const headings = new Map<string, string>()
+  let at = 0
+  for (; at < lines.length; at++) {
+    const [, heading, value] = /^([a-z ]+): (.+)$/.exec(lines[at]?.text ?? '') ?? []
+    if (heading === undefined || value === undefined || !HEADINGS.includes(heading)) break
+    // A heading may be given again, to go on in another line.
+    headings.set(heading, [headings.get(heading), value].filter((part) => part !== undefined).join(' '))
+  }
+  if (!headings.has('clause')) throw new SuiteError(line, 'a scenario says the clause it comes from: `clause: …`')
+  return { file, name, headings, body: lines.slice(at), line }
+}
+
+/** A scenario with its steps put in, for one version. @throws SuiteError */
+export function scenarioFor(
+  version: Version,
+  text: ScenarioText,
+  steps: readonly Step[],
+  names: ReadonlyMap<string, Json>,
+): Scenario {
+  const body = expand(text.body, steps)
+  const statements = parseStatements(body)
+  const requests = statements.flatMap((one) => ('request' in one ? [one.request] : []))
+  const declared = (text.headings.get('needs') ?? '').split(/, */).filter((need) => need !== '')
+  requireDeclared(text, body, declared)
+  return {
+    version,
+    file: text.file,
+    name: text.name,
+    clause: text.headings.get('clause') ?? '',
+    why: text.headings.get('why') ?? '',
+    needs: body.some(({ text: one }) => /\bcodes? of signer\b/.test(one)) ? [...declared, 'code'] : declared,
+    methods: [...new Set(requests.map(({ path }) => path).filter((path) => !path.startsWith('/') && path !== 'info'))],
+    names,
+    statements,
+    line: text.line,
+  }
+}
+
+/** So that a reader sees what a scenario takes, and no adapter is asked for what it does not have. */
+function requireDeclared({ line }: ScenarioText, body: readonly Line[], declared: readonly string[]): void {
+  const used = new Set<string>()
+  for (const { text } of body) {
+    for (const name of namesIn(text)) if (/^(one|two)\./.test(name)) used.add(name)
+    if (/ of signer two\b/.test(text)) used.add('two')
+    if (/ \d+ steps? (ago|ahead)$/.test(text)) used.add('steps')
+    const action = /^adapter: ([\w-]+)/.exec(text)?.[1]
+    if (action !== undefined) used.add(action)
+  }
+  // Everybody has a login, and signer one is always there.
+  const covered = (name: string) =>
+    /\.(login|password)$/.test(name) || declared.some((need) => need === name || need.startsWith(`${name}.`))
+  const missing = [...used].filter((name) => !covered(name))
+  if (missing.length > 0) throw new SuiteError(line, `used, and not named in \`needs:\`: ${missing.join(', ')}`)
+}
+
+const DEEPEST = 8
+
+function expand(lines: readonly Line[], steps: readonly Step[], depth = 0): Line[] {
+  return lines.flatMap((line) => {
+    const found = steps.filter(({ pattern }) => pattern.test(line.text))
+    const [step] = found
+    if (step === undefined) return [line]
+    if (found.length > 1)
+      throw new SuiteError(line, `may be the step of ${found.map((one) => one.line.number).join(' or ')}`)
+    if (depth === DEEPEST) throw new SuiteError(line, 'steps within steps without end')
+    const given = step.pattern.exec(line.text)?.slice(1) ?? []
+    const put = (text: string) =>
+      step.parameters.reduce((told, name, i) => told.replaceAll(`<${name}>`, given[i] as string), text)
+    const inner = (step.body[0] as Line).indent
+    const body = step.body.map((one) => ({
+      ...one,
+      text: put(one.text),
+      indent: one.indent - inner + line.indent,
+      calledFrom: line,
+    }))
+    return expand(body, steps, depth + 1)
+  })
+}
+
+function parseStatements(lines: readonly Line[]): Statement[] {
+  const statements = blocksOf(lines).map(parseStatement)
+  for (const [index, one] of statements.entries()) {
+    const next = statements[index + 1]
+    const looks = ['expect', 'remember', 'alike']
+    if (one.kind === 'request' && !looks.includes(next?.kind ?? ''))
+      throw new SuiteError(one.line, 'nobody looks at the answer: `expect …` comes next')
+    if (one.kind === 'requests' && next?.kind !== 'tally')
+      throw new SuiteError(one.line, 'nobody counts the answers: `exactly 1 answers …` comes next')
+  }
+  return statements
+}
+
+const REQUEST = /^(GET|POST|PUT|DELETE) (\S+)(?: as (\S+))?$/
+const REQUESTS = /^(in parallel|one after another) (\d+) times(?:, \{(\w+)\} from (\{[\w.]+\}))?$/
+const TALLY = /^(?:(exactly|at least) (\d+|\{[\w.]+\}) answers?|(all|all others) (?:are|answer)|(no answer) is) (.+)$/
+
+function parseStatement({ head: line, below }: Block): Statement {
+  const { text } = line
+  if (REQUEST.test(text)) return { kind: 'request', line, request: parseRequest(line, below) }
+  const [, how, times, name, list] = REQUESTS.exec(text) ?? []
+  if (how !== undefined) {
+    const [block, ...more] = blocksOf(below)
+    if (block === undefined || more.length > 0 || !REQUEST.test(block.head.text))
+      throw new SuiteError(line, 'one request stands below it')
+    return {
+      kind: 'requests',
+      line,
+      request: parseRequest(block.head, block.below),
+      times: Number(times),
+      parallel: how === 'in parallel',
+      each: name === undefined || list === undefined ? undefined : { name, list },
+    }
+  }
+  const expected = /^expect (.+)$/.exec(text)?.[1]
+  if (expected !== undefined)
+    return { kind: 'expect', line, outcomes: parseOutcomes(line, expected), checks: below.map(parseCheck) }
+  if (below.length > 0) throw new SuiteError(below[0] as Line, 'nothing may stand below that')
+  return parseSimple(line)
+}
+
+function parseSimple(line: Line): Statement {
+  const { text } = line
+  const [, kind, number, every, none, outcomes] = TALLY.exec(text) ?? []
+  if (outcomes !== undefined) {
+    const count: Count =
+      kind === 'exactly' || kind === 'at least'
+        ? { kind, number: number as string }
+        : { kind: none !== undefined ? 'no' : every === 'all' ? 'all' : 'others' }
+    return { kind: 'tally', line, count, outcomes: parseOutcomes(line, outcomes) }
+  }
+  const [, variable, value] = /^let ([\w.]+) = (.+)$/.exec(text) ?? []
+  if (variable !== undefined) return { kind: 'let', line, name: variable, value: value as string }
+  const remembered = /^remember the answer as (\w+)$/.exec(text)?.[1]
+  if (remembered !== undefined) return { kind: 'remember', line, name: remembered }
+  const alike = /^the answer is like (\w+)$/.exec(text)?.[1]
+  if (alike !== undefined) return { kind: 'alike', line, name: alike }
+  const [, left, not, right] = /^check (.+?) is (not )?(.+)$/.exec(text) ?? []
+  if (left !== undefined) return { kind: 'check', line, left, right: right as string, same: not === undefined }
+  const [, action, argument = ''] = /^adapter: ([\w-]+)(?: (.+))?$/.exec(text) ?? []
+  if (action !== undefined) return { kind: 'adapter', line, action, argument }
+  const [, signatures, digests, certificate, scheme] =
+    /^verify (.+) over (.+) with (.+) as (rsa|pss|ecdsa)$/.exec(text) ?? []
+  if (signatures !== undefined)
+    return {
+      kind: 'verify',
+      line,
+      signatures,
+      digests: digests as string,
+      certificate: certificate as string,
+      scheme: scheme as 'rsa' | 'pss' | 'ecdsa',
+    }
+  if (text === 'no answer so far shows a secret') return { kind: 'secrets', line }
+  throw new SuiteError(line, `not a statement, and no step has that name: ${text}`)
+}
+
+function parseRequest(line: Line, below: readonly Line[]): RequestTemplate {
+  const [, method, path, bearer] = REQUEST.exec(line.text) ?? []
+  const headers: [string, string][] = []
+  let body: RequestTemplate['body']
+  let at = 0
+  for (; at < below.length; at++) {
+    const one = below[at] as Line
+    const [, name, value = ''] = /^header ([\w-]+): (.*)$/.exec(one.text) ?? []
+    const [, raw] = /^body (.+)$/.exec(one.text) ?? []
+    const [, patch] = /^changed by (.+)$/.exec(one.text) ?? []
+    if (name !== undefined) headers.push([name, value])
+    else if (raw !== undefined && body === undefined) body = { text: raw }
+    else if (patch !== undefined && body !== undefined && 'json' in body)
+      body = { json: mergePatch(body.json, parseJson(one, patch)) }
+    else if (/^[{[]/.test(one.text) && body === undefined) {
+      const end = endOfJson(below, at)
+      body = {
+        json: parseJson(
+          one,
+          below
+            .slice(at, end)
+            .map(({ text }) => text)
+            .join('\n'),
+        ) as Json,
+      }
+      at = end - 1
+    } else throw new SuiteError(one, 'not a header, a body or `changed by {…}`')
+  }
+  return { method: method as string, path: path as string, bearer, headers, body }
+}
+
+/** Where the JSON ends that begins in a line: after the first line that closes all its brackets. */
+function endOfJson(lines: readonly Line[], from: number): number {
+  let open = 0
+  for (let at = from; at < lines.length; at++) {
+    const bare = (lines[at]?.text ?? '').replace(/"(?:[^"\\]|\\.)*"/g, '')
+    open += (bare.match(/[{[]/g) ?? []).length - (bare.match(/[}\]]/g) ?? []).length
+    if (open <= 0) return at + 1
+  }
+  throw new SuiteError(lines[from] as Line, 'brackets that nobody closes')
+}
+
+/** The text after `let x =`, `verify` and `check`, as JSON with its names; plain text where it is no JSON. */
+export function templateOf(text: string): Json {
+  try {
+    return JSON.parse(text) as Json
+  } catch {
+    return text
+  }
+}

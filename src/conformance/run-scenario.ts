@@ -1,0 +1,353 @@
+import { randomBytes, randomInt, randomUUID } from 'node:crypto'
+import type { Adapter, World } from './adapter.js'
+import { Documents, isDigestAlgorithm } from './documents.js'
+import { type Answer, describeOutcomes, faultOf, isOneOf, type Outcome, partOf } from './expectation.js'
+import { type Line, place } from './lines.js'
+import { templateOf } from './parse.js'
+import { Secrets } from './secrets.js'
+import { type Request, send } from './send.js'
+import type { Count, RequestTemplate, Scenario, Statement } from './statement.js'
+import { fill, fillText, type Json, sameJson, UnknownName, valueAt } from './values.js'
+
+export interface Server {
+  /** Addresses of the server without `/csc/…`; requests go to each in turn. */
+  readonly urls: readonly string[]
+  readonly adapter: Adapter
+  /** Hears of every secret that shows up. */
+  readonly onSecret?: (value: string) => void
+}
+
+/** How a scenario failed, with secrets masked. */
+export interface Failure {
+  readonly place: string
+  readonly statement: string
+  readonly fault: string
+  /** The last request, and its answer; absent where it is not about one. */
+  readonly request?: string
+  readonly answer?: string
+}
+
+interface Exchange {
+  readonly request: Request
+  readonly answer: Answer
+}
+
+class StepFailure extends Error {
+  readonly exchange: Exchange | undefined
+  constructor(fault: string, exchange?: Exchange) {
+    super(fault)
+    this.exchange = exchange
+  }
+}
+
+/** Runs one scenario to its end or its first failure; undefined when everything was as it says. */
+export async function runScenario(server: Server, scenario: Scenario, world: World): Promise<Failure | undefined> {
+  const run = new ScenarioRun(server, scenario, world)
+  for (const statement of scenario.statements) {
+    try {
+      await run.do(statement)
+    } catch (error) {
+      return run.failure(statement.line, error)
+    }
+  }
+  return undefined
+}
+
+/** Shown of a request or an answer. */
+const SHOWN = 1500
+
+class ScenarioRun {
+  readonly #server: Server
+  readonly #scenario: Scenario
+  readonly #values: Map<string, Json>
+  readonly #remembered = new Map<string, Answer>()
+  readonly #documents = new Documents()
+  readonly #secrets: Secrets
+  readonly #exchanges: Exchange[] = []
+  readonly #can: readonly string[]
+  #last: Exchange[] = []
+  /** Of the last ones, those that a count has named already. */
+  #counted = new Set<Exchange>()
+  #sent = 0
+
+  constructor(server: Server, scenario: Scenario, world: World) {
+    this.#server = server
+    this.#scenario = scenario
+    this.#secrets = new Secrets(server.onSecret)
+    this.#can = world.can
+    this.#values = new Map(scenario.names)
+    for (const [name, value] of Object.entries(world.names)) this.#values.set(name, value)
+    for (const [name, facts] of Object.entries(world.signers)) {
+      this.#values.set(name, facts)
+      for (const [fact, value] of Object.entries(facts))
+        if (/password|pin$/i.test(fact) && typeof value === 'string') this.#secrets.add(fact, value)
+    }
+  }
+
+  failure(line: Line, error: unknown): Failure {
+    const mask = (text: string) => this.#secrets.mask(text)
+    const message = error instanceof UnknownName ? `there is no {${error.message}}` : (error as Error).message
+    const shown = (text: string) =>
+      text.length <= SHOWN ? text : `${text.slice(0, SHOWN)}… (${text.length} characters)`
+    const exchange = error instanceof StepFailure ? error.exchange : undefined
+    const told = { place: place(line), statement: mask(line.text), fault: mask(message) }
+    if (exchange === undefined) return told
+    const { request, answer } = exchange
+    const type = answer.headers.get('content-type')
+    return {
+      ...told,
+      request: shown(mask([request.method, request.url, request.body].filter((part) => part !== undefined).join(' '))),
+      answer: shown(mask([answer.status, type ?? '(no content type)', answer.text].join(' '))),
+    }
+  }
+
+  async do(statement: Statement): Promise<void> {
+    switch (statement.kind) {
+      case 'request':
+        return this.#keep([await this.#exchange(this.#fill(statement.request))])
+      case 'requests':
+        return await this.#many(statement)
+      case 'expect':
+        return this.#expect(statement)
+      case 'tally':
+        return this.#tally(statement.count, statement.outcomes)
+      case 'let':
+        this.#values.set(statement.name, await this.#valueOf(statement.value))
+        return
+      case 'remember':
+        return this.#remember(statement.name, this.#answer().answer)
+      case 'alike':
+        return this.#alike(statement.name)
+      case 'check': {
+        const [left, right] = [statement.left, statement.right].map((text) => fill(templateOf(text), this.#values))
+        if (sameJson(left, right) !== statement.same)
+          throw new StepFailure(`${JSON.stringify(left)} and ${JSON.stringify(right)}`)
+        return
+      }
+      case 'adapter': {
+        const argument = fillText(statement.argument, this.#values)
+        await this.#server.adapter.ask({ ask: statement.action, ...(argument === '' ? {} : { of: argument }) })
+        return
+      }
+      case 'verify':
+        return this.#verify(statement)
+      case 'secrets':
+        return this.#showNoSecret()
+    }
+  }
+
+  #keep(exchanges: Exchange[]): void {
+    this.#last = exchanges
+    this.#counted = new Set()
+    this.#exchanges.push(...exchanges)
+    for (const { answer } of exchanges) this.#secrets.addFrom(answer)
+  }
+
+  #answer(): Exchange {
+    const [exchange] = this.#last
+    if (exchange === undefined) throw new StepFailure('nothing was asked before')
+    return exchange
+  }
+
+  /** For `the answer is like …`, and as values: `{NAME.status}` and the members of the body. */
+  #remember(name: string, answer: Answer): void {
+    this.#remembered.set(name, answer)
+    const body = typeof answer.json === 'object' && answer.json !== null ? answer.json : {}
+    this.#values.set(name, { status: answer.status, ...body })
+  }
+
+  #fill({ method, path, bearer, headers, body }: RequestTemplate, own?: readonly [string, Json]): Request {
+    const values = own === undefined ? this.#values : new Map(this.#values).set(own[0], own[1])
+    const { urls } = this.#server
+    const url = (urls[this.#sent++ % urls.length] as string).replace(/\/+$/, '')
+    const below = fillText(path, values)
+    const json = body !== undefined && 'json' in body
+    const text =
+      body === undefined
+        ? undefined
+        : 'json' in body
+          ? JSON.stringify(fill(body.json, values))
+          : fillText(body.text, values)
+    return {
+      method,
+      url: below.startsWith('/') ? `${url}${below}` : `${url}/csc/${this.#scenario.version}/${below}`,
+      headers: {
+        ...(json ? { 'content-type': 'application/json' } : {}),
+        ...(bearer === undefined ? {} : { authorization: `Bearer ${fillText(bearer, values)}` }),
+        ...Object.fromEntries(headers.map(([name, value]) => [name.toLowerCase(), fillText(value, values)])),
+      },
+      body: text,
+    }
+  }
+
+  async #exchange(request: Request): Promise<Exchange> {
+    return { request, answer: await send(request) }
+  }
+
+  async #many({ request, times, parallel, each }: Extract<Statement, { kind: 'requests' }>): Promise<void> {
+    const list = each === undefined ? undefined : fill(each.list, this.#values)
+    if (list !== undefined && (!Array.isArray(list) || list.length === 0)) throw new StepFailure('not a list')
+    const filled = Array.from({ length: times }, (_, i) =>
+      this.#fill(request, list === undefined ? undefined : [each?.name as string, list[i % list.length] as Json]),
+    )
+    const exchanges: Exchange[] = []
+    if (parallel) exchanges.push(...(await Promise.all(filled.map((one) => this.#exchange(one)))))
+    else for (const one of filled) exchanges.push(await this.#exchange(one))
+    this.#keep(exchanges)
+  }
+
+  #expect({ outcomes, checks }: Extract<Statement, { kind: 'expect' }>): void {
+    const exchange = this.#answer()
+    const { answer } = exchange
+    if (!isOneOf(answer, outcomes, this.#values))
+      throw new StepFailure(`expected ${describeOutcomes(outcomes)}`, exchange)
+    for (const check of checks) {
+      const fault = faultOf(check, answer, this.#values)
+      if (fault !== undefined) {
+        const what = check.path === '' ? 'the body' : `${check.header ? 'header ' : ''}${check.path}`
+        throw new StepFailure(`line ${check.line.number}: ${what} ${fault}`, exchange)
+      }
+      const part = partOf(check, answer)
+      if (check.savedAs !== undefined && part !== undefined) this.#values.set(check.savedAs, part)
+    }
+  }
+
+  #tally(count: Count, outcomes: readonly Outcome[]): void {
+    const considered = count.kind === 'others' ? this.#last.filter((one) => !this.#counted.has(one)) : this.#last
+    const [fitting, others] = [true, false].map((fits) =>
+      considered.filter(({ answer }) => isOneOf(answer, outcomes, this.#values) === fits),
+    ) as [Exchange[], Exchange[]]
+    const told = `${fitting.length} of ${considered.length} answered ${describeOutcomes(outcomes)}`
+    const wanted = 'number' in count ? Number(fillText(count.number, this.#values)) : 0
+    const right =
+      count.kind === 'exactly'
+        ? fitting.length === wanted
+        : count.kind === 'at least'
+          ? fitting.length >= wanted
+          : count.kind === 'no'
+            ? fitting.length === 0
+            : others.length === 0
+    if (!right) throw new StepFailure(told, (count.kind === 'no' ? fitting : others)[0] ?? fitting[0])
+    for (const one of fitting) this.#counted.add(one)
+  }
+
+  /** Status, body, and which headers there are: a difference would tell the two apart. */
+  #alike(name: string): void {
+    const before = this.#remembered.get(name)
+    if (before === undefined) throw new StepFailure(`no answer was remembered as ${name}`)
+    const exchange = this.#answer()
+    const seen = ({ status, text, headers }: Answer) => ({ status, text, headers: [...headers.keys()].sort().join() })
+    const [one, other] = [seen(before), seen(exchange.answer)]
+    for (const part of ['status', 'text', 'headers'] as const)
+      if (one[part] !== other[part]) throw new StepFailure(`the answers differ: ${one[part]} before`, exchange)
+  }
+
+  #verify({ signatures, digests, certificate, scheme }: Extract<Statement, { kind: 'verify' }>): void {
+    const [given, over, by] = [signatures, digests, certificate].map((text) => fill(templateOf(text), this.#values))
+    if (!Array.isArray(given) || !Array.isArray(over) || typeof by !== 'string')
+      throw new StepFailure('two lists and a certificate are needed')
+    if (given.length !== over.length) throw new StepFailure(`${given.length} signatures over ${over.length} digests`)
+    for (const [index, signature] of (given as readonly Json[]).entries()) {
+      const fault = this.#documents.fault(String(signature), String(over[index]), by, scheme)
+      if (fault !== undefined) throw new StepFailure(`signature ${index + 1} ${fault}`)
+    }
+  }
+
+  #showNoSecret(): void {
+    for (const exchange of this.#exchanges) {
+      const { answer } = exchange
+      if (answer.status < 400) continue
+      const told = [answer.text, ...[...answer.headers].map(([name, value]) => `${name}: ${value}`)].join('\n')
+      const found = this.#secrets.in(told)
+      if (found !== undefined) throw new StepFailure(`the answer shows a ${found}`, exchange)
+    }
+  }
+
+  /** What stands after `let name =`. */
+  async #valueOf(text: string): Promise<Json> {
+    const [, number, algorithm = 'sha-256'] = /^(?:(\d+) )?fresh digests?(?: (sha-\d+))?$/.exec(text) ?? []
+    if (/^(\d+ )?fresh digests?/.test(text) && isDigestAlgorithm(algorithm)) {
+      const made = Array.from({ length: Number(number ?? 1) }, () => {
+        const digest = this.#documents.newDigest(algorithm)
+        this.#secrets.addDigest(digest)
+        return digest.toString('base64')
+      })
+      return number === undefined ? (made[0] as string) : made
+    }
+    const [, signer, steps, way] = /^(?:fresh )?code of signer (\w+)(?: (\d+) steps? (ago|ahead))?$/.exec(text) ?? []
+    if (signer !== undefined) {
+      if (text.startsWith('fresh')) return await this.#code({ signer, fresh: true })
+      return await this.#code({ signer, step: Number(steps ?? 0) * (way === 'ago' ? -1 : 1) })
+    }
+    const [, wrongs, of] = /^(?:(\d+) )?wrong codes? of signer (\w+)$/.exec(text) ?? []
+    if (of !== undefined) {
+      const wrong = await this.#wrongCodes(of, Number(wrongs ?? 1))
+      return wrongs === undefined ? (wrong[0] as string) : wrong
+    }
+    const whose = /^token of signer (\w+)$/.exec(text)?.[1]
+    if (whose !== undefined) return await this.#token(whose)
+    const [, encoding, plain] = /^(base64|base64url|unpadded) of (.+)$/.exec(text) ?? []
+    if (encoding !== undefined) {
+      const filled = fillText(String(templateOf(plain as string)), this.#values)
+      if (encoding === 'unpadded') return filled.replace(/=+$/, '')
+      const bytes = Buffer.from(filled, encoding === 'base64' ? 'utf8' : 'base64')
+      const encoded = bytes.toString(encoding as 'base64' | 'base64url')
+      if (encoding === 'base64') this.#secrets.add('login and password', encoded)
+      return encoded
+    }
+    const reversed = /^(\{[\w.]+\}) reversed$/.exec(text)?.[1]
+    if (reversed !== undefined) return [...(fill(reversed, this.#values) as readonly Json[])].reverse()
+    if (text === 'an id that nobody has') return randomUUID()
+    if (text === 'a secret that nobody has') return randomBytes(32).toString('base64url')
+    const length = /^(\d+) characters$/.exec(text)?.[1]
+    if (length !== undefined) return 'x'.repeat(Number(length))
+    return fill(templateOf(text), this.#values)
+  }
+
+  async #code(question: Readonly<Record<string, Json>>): Promise<string> {
+    const { code } = await this.#server.adapter.ask({ ask: 'code', ...question })
+    if (typeof code !== 'string') throw new Error('the adapter answers code with {"code": "…"}')
+    this.#secrets.add('code', code)
+    return code
+  }
+
+  /** As long as right ones, and none of those that the adapter knows to be right near this moment. */
+  async #wrongCodes(signer: string, number: number): Promise<string[]> {
+    const { codes } = await this.#server.adapter.ask({ ask: 'near', signer })
+    if (!Array.isArray(codes) || typeof codes[0] !== 'string')
+      throw new Error('the adapter answers near with {"codes": ["…", …]}')
+    const wrong = new Set<string>()
+    while (wrong.size < number) {
+      const digits = Array.from(codes[0], () => randomInt(10)).join('')
+      if (!codes.includes(digits)) wrong.add(digits)
+    }
+    this.#secrets.add('code', ...wrong)
+    return [...wrong]
+  }
+
+  /** From the adapter, or by `auth/login`. */
+  async #token(signer: string): Promise<string> {
+    if (this.#can.includes('token')) {
+      const { token } = await this.#server.adapter.ask({ ask: 'token', signer })
+      if (typeof token !== 'string') throw new Error('the adapter answers token with {"token": "…"}')
+      this.#secrets.add('token', token)
+      return token
+    }
+    const credentials = Buffer.from(fillText(`{${signer}.login}:{${signer}.password}`, this.#values)).toString('base64')
+    this.#secrets.add('login and password', credentials)
+    const exchange = await this.#exchange(
+      this.#fill({
+        method: 'POST',
+        path: 'auth/login',
+        bearer: undefined,
+        headers: [['authorization', `Basic ${credentials}`]],
+        body: { json: {} },
+      }),
+    )
+    this.#secrets.addFrom(exchange.answer)
+    const token = valueAt(exchange.answer.json, ['access_token'])
+    if (exchange.answer.status !== 200 || typeof token !== 'string')
+      throw new StepFailure(`signer ${signer} cannot log in`, exchange)
+    return token
+  }
+}

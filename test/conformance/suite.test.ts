@@ -1,0 +1,34 @@
+/** The suite against this service: every scenario runs, and passes. */
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { linesOfResult } from '../../src/conformance/report.js'
+import { VERSIONS } from '../../src/conformance/statement.js'
+import { loadSuite, type Result, runSuite } from '../../src/conformance/suite.js'
+import { keepSecret, TestService } from '../helpers/test-service.js'
+import { ServiceAdapter } from './service-adapter.js'
+
+const scenarios = loadSuite(join(fileURLToPath(import.meta.url), '../../../../conformance'))
+
+let service: TestService
+let adapter: ServiceAdapter
+before(async () => {
+  service = await TestService.start({ fronts: 2, workers: 2, keys: [] })
+  adapter = await ServiceAdapter.prepare(service)
+})
+after(() => service?.close())
+
+for (const version of VERSIONS) {
+  test(`every scenario passes with ${version}, on two fronts`, async () => {
+    const server = { urls: service.urls, adapter, onSecret: keepSecret }
+    const results: Result[] = []
+    for await (const result of runSuite(server, scenarios, { versions: [version], words: [] })) results.push(result)
+    assert.ok(results.length > 30)
+    assert.deepEqual(results.filter(({ verdict }) => verdict.state !== 'passed').flatMap(linesOfResult), [])
+  })
+}
+
+test('after all of this the log and the counters agree', async () => {
+  await service.checkWorld()
+})
