@@ -75,7 +75,7 @@ class ScenarioRun {
     this.#scenario = scenario
     this.#secrets = new Secrets(server.onSecret)
     this.#can = world.can
-    this.#values = new Map(scenario.names)
+    this.#values = new Map(scenario.names).set('version', scenario.version)
     for (const [name, value] of Object.entries(world.names)) this.#values.set(name, value)
     for (const [name, facts] of Object.entries(world.signers)) {
       this.#values.set(name, facts)

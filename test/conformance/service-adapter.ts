@@ -34,12 +34,14 @@ export class ServiceAdapter implements Adapter {
     keepSecret(pin)
     const revoked = await service.newCredential(one, 'p-256')
     await service.admin('credential.revoke', { credentialID: revoked })
+    const rsa = await service.newCredential(one, 'rsa-2048')
     const world = {
       one: {
         login: one.login,
         password: one.password,
         expired,
-        rsa: await service.newCredential(one, 'rsa-2048'),
+        rsa,
+        pss: rsa,
         ecdsa: await service.newCredential(one, 'p-256'),
         open: await service.newCredential(one, 'p-256', { scal: '1' }),
         pinned: await service.newCredential(one, 'p-256', { pin }),
@@ -47,7 +49,7 @@ export class ServiceAdapter implements Adapter {
         revoked,
       },
       two: { login: two.login, password: two.password, rsa: await service.newCredential(two, 'rsa-2048') },
-      can: ['code', 'steps', 'clock', 'suspend', 'resume'],
+      can: ['code', 'steps', 'clock', 'suspend', 'resume', 'remember', 'only-valid', 'expire-sad'],
     }
     return new ServiceAdapter(service, two, world)
   }
@@ -66,6 +68,14 @@ export class ServiceAdapter implements Adapter {
       case 'clock':
         await this.#service.moveClock(Number(of) * 1000)
         return {}
+      case 'expire-sad': {
+        // A session lasts no longer than its SADs, unless somebody prolongs it.
+        const owner = await this.#service.owner()
+        await owner.query(`update paraph.session set ends_at = ends_at + interval '1 hour' where ended_at is null`)
+        await owner.query(`update paraph.token set expires_at = expires_at + interval '1 hour' where kind = 'access'`)
+        await this.#service.moveClock(301_000)
+        return {}
+      }
       case 'suspend':
       case 'resume':
         return { ...(await this.#service.admin(`credential.${ask}`, { credentialID: String(of) })) }
