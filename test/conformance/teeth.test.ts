@@ -1,0 +1,64 @@
+/** The suite against a server that is not this one: sound, all of it passes; with any one door broken, it is caught. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { linesOfResult } from '../../src/conformance/report.js'
+import { VERSIONS, type Version } from '../../src/conformance/statement.js'
+import { loadSuite, type Result, runSuite } from '../../src/conformance/suite.js'
+import { keepSecret } from '../helpers/test-service.js'
+import { BROKEN_DOORS, type Defect } from './broken-doors.js'
+import { makeKeys, TinyServer } from './tiny-server.js'
+
+const scenarios = loadSuite(join(fileURLToPath(import.meta.url), '../../../../conformance'))
+
+let folder: string
+before(() => {
+  folder = mkdtempSync(join(tmpdir(), 'paraph-tiny-'))
+  makeKeys(folder)
+})
+after(() => rmSync(folder, { recursive: true, force: true }))
+
+async function run(versions: readonly Version[], words: readonly string[], ...defects: Defect[]): Promise<Result[]> {
+  const server = await TinyServer.start(folder, ...defects)
+  try {
+    const results: Result[] = []
+    const target = { urls: [server.url], adapter: server, onSecret: keepSecret }
+    for await (const result of runSuite(target, scenarios, { versions, words })) results.push(result)
+    return results
+  } finally {
+    await server.close()
+  }
+}
+
+test('a sound server that is not ours passes everything', async () => {
+  const results = await run(VERSIONS, [])
+  assert.equal(results.length, scenarios.length)
+  assert.deepEqual(results.filter(({ verdict }) => verdict.state !== 'passed').flatMap(linesOfResult), [])
+})
+
+describe('a broken door is caught by a scenario that names its abuse:', () => {
+  for (const [defect, abuse] of Object.entries(BROKEN_DOORS) as [Defect, string][]) {
+    test(`${abuse}: ${defect}`, async () => {
+      for (const version of VERSIONS) {
+        const named = new RegExp(`\\((?:A\\d+, )*${abuse}(?:, A\\d+)*\\)$`)
+        const words = scenarios.filter(({ name }) => named.test(name)).map(({ name }) => name)
+        const results = await run([version], words, defect)
+        const failed = results.filter(({ verdict }) => verdict.state === 'failed')
+        assert.ok(failed.length > 0, `${version}: nothing noticed it`)
+      }
+    })
+  }
+})
+
+test('every abuse that can be seen from outside has its broken door', () => {
+  // A15, a log entry without its user, cannot.
+  const visible = Array.from({ length: 16 }, (_, i) => `A${i + 1}`).filter((abuse) => abuse !== 'A15')
+  const broken: readonly string[] = Object.values(BROKEN_DOORS)
+  assert.deepEqual(
+    visible.filter((abuse) => !broken.includes(abuse)),
+    [],
+  )
+})

@@ -1,0 +1,593 @@
+/**
+ * A CSC server of a few hundred lines, in memory, that shares no line with the service but the signing itself. With no
+ * defect it keeps the whole suite; each defect is a door that some other server left open. It shows that the suite is not
+ * about this service, and that it would notice.
+ */
+import { execFileSync } from 'node:child_process'
+import { createHash, createHmac, createPrivateKey, randomBytes, randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Adapter } from '../../src/conformance/adapter.js'
+import type { Json } from '../../src/conformance/values.js'
+import { type DigestAlgorithm, digest } from '../../src/digest.js'
+import type { Mechanism } from '../../src/hsm/hsm.js'
+import { SigningKey } from '../../src/hsm/openssl.js'
+import type { Defect } from './broken-doors.js'
+
+type Body = { readonly [name: string]: Json }
+type Version = 'v1' | 'v2'
+
+interface Credential {
+  readonly id: string
+  readonly kind: 'rsa' | 'ec'
+  readonly owner: Signer
+  readonly scal: '1' | '2'
+  readonly pin: string | undefined
+  state: 'valid' | 'suspended' | 'revoked' | 'expired'
+}
+interface Signer {
+  readonly login: string
+  readonly password: string
+  lastStep: number
+  failures: number
+  blockedUntil: number
+}
+interface Token {
+  readonly signer: Signer
+  readonly family: string
+  readonly refresh: boolean
+  over: boolean
+}
+interface Agreement {
+  readonly token: Token
+  readonly credential: Credential
+  /** Hex; what may still be signed. Undefined: anything. */
+  readonly digests: string[] | undefined
+  readonly expires: number
+  left: number
+}
+
+type Keys = Readonly<Record<'rsa' | 'ec', { readonly key: SigningKey; readonly certificate: string }>>
+
+class Refusal extends Error {
+  readonly text: string
+  readonly error: string
+  readonly status: number
+  constructor(text: string, error = 'invalid_request', status = 400) {
+    super(text)
+    this.text = text
+    this.error = error
+    this.status = status
+  }
+}
+
+const MALFORMED =
+  'The request is missing a required parameter, includes an invalid parameter value, includes a parameter more than once, or is otherwise malformed.'
+const HASHES: Readonly<Record<string, DigestAlgorithm>> = {
+  '2.16.840.1.101.3.4.2.1': 'sha-256',
+  '2.16.840.1.101.3.4.2.2': 'sha-384',
+  '2.16.840.1.101.3.4.2.3': 'sha-512',
+}
+const BYTES: Readonly<Record<string, number>> = { 'sha-256': 32, 'sha-384': 48, 'sha-512': 64 }
+const RSA = '1.2.840.113549.1.1.1'
+const PSS = '1.2.840.113549.1.1.10'
+const IMPLIED: Readonly<Record<string, DigestAlgorithm>> = {
+  '1.2.840.113549.1.1.11': 'sha-256',
+  '1.2.840.113549.1.1.12': 'sha-384',
+  '1.2.840.113549.1.1.13': 'sha-512',
+  '1.2.840.10045.4.3.2': 'sha-256',
+}
+const ALGORITHMS = { rsa: [RSA, PSS, ...Object.keys(IMPLIED).slice(0, 3)], ec: ['1.2.840.10045.4.3.2'] } as const
+const METHODS = [
+  'auth/login',
+  'auth/revoke',
+  'credentials/list',
+  'credentials/info',
+  'credentials/authorize',
+  'signatures/signHash',
+]
+
+export class TinyServer implements Adapter {
+  readonly #defects: Set<Defect>
+  readonly #keys: Keys
+  readonly #tokens = new Map<string, Token>()
+  readonly #agreements = new Map<string, Agreement>()
+  readonly #credentials: Credential[] = []
+  readonly #signers: Readonly<Record<'one' | 'two', Signer>>
+  readonly #secret = randomBytes(20)
+  readonly #server: Server
+  #clock = 0
+  #told = 0
+
+  private constructor(keys: Keys, defects: readonly Defect[]) {
+    this.#keys = keys
+    this.#defects = new Set(defects)
+    const signer = (login: string) => ({ login, password: randomUUID(), lastStep: 0, failures: 0, blockedUntil: 0 })
+    this.#signers = { one: signer('one@tiny.test'), two: signer('two@tiny.test') }
+    this.#server = createServer((request, response) => void this.#serve(request, response))
+  }
+
+  /** @param folder where the keys are that `makeKeys` left */
+  static async start(folder: string, ...defects: readonly Defect[]): Promise<TinyServer> {
+    const read = (kind: 'rsa' | 'ec') => {
+      const pem = readFileSync(join(folder, `${kind}.key`), 'utf8')
+      const der = createPrivateKey(pem).export({ type: 'pkcs8', format: 'der' })
+      const certificate = readFileSync(join(folder, `${kind}.pem`), 'utf8').replace(/-----.*-----|\n/g, '')
+      return { key: new SigningKey(der, kind === 'rsa' ? 'rsa-2048' : 'p-256'), certificate }
+    }
+    const server = new TinyServer({ rsa: read('rsa'), ec: read('ec') }, defects)
+    await new Promise<void>((resolve) => server.#server.listen(0, '127.0.0.1', resolve))
+    return server
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+  }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections()
+    await new Promise((resolve) => this.#server.close(resolve))
+    for (const { key } of Object.values(this.#keys)) key.close()
+  }
+
+  // What is told out of band.
+
+  async ask({ ask, signer, fresh, step = 0, of }: Body): Promise<Body> {
+    const who = this.#signers[signer === 'two' ? 'two' : 'one']
+    switch (ask) {
+      case 'begin':
+        return this.#world()
+      case 'code':
+        if (fresh === true && this.#step() <= this.#told) this.#clock += (this.#told + 1 - this.#step()) * 30_000
+        this.#told = Math.max(this.#told, this.#step() + Number(step))
+        return { code: this.#code(who, this.#step() + Number(step)) }
+      case 'near':
+        return { codes: [-2, -1, 0, 1, 2].map((near) => this.#code(who, this.#step() + near)) }
+      case 'clock':
+        this.#clock += Number(of) * 1000
+        return {}
+      case 'expire-sad':
+        this.#clock += 301_000
+        return {}
+      default:
+        for (const credential of this.#credentials)
+          if (credential.id === of) credential.state = ask === 'suspend' ? 'suspended' : 'valid'
+        return {}
+    }
+  }
+
+  #world(): Body {
+    const { one, two } = this.#signers
+    const make = (owner: Signer, kind: 'rsa' | 'ec', more: Partial<Credential> = {}) => {
+      const credential = { id: randomUUID(), owner, kind, scal: '2', pin: undefined, state: 'valid', ...more } as const
+      this.#credentials.push(credential)
+      return credential.id
+    }
+    this.#credentials.length = 0
+    const rsa = make(one, 'rsa')
+    return {
+      one: {
+        login: one.login,
+        password: one.password,
+        rsa,
+        pss: rsa,
+        ecdsa: make(one, 'ec'),
+        open: make(one, 'ec', { scal: '1' }),
+        pinned: make(one, 'ec', { pin: '480213957' }),
+        pin: '480213957',
+        revoked: make(one, 'ec', { state: 'revoked' }),
+        expired: make(one, 'ec', { state: 'expired' }),
+      },
+      two: { login: two.login, password: two.password, rsa: make(two, 'rsa') },
+      can: ['code', 'steps', 'clock', 'suspend', 'resume', 'remember', 'only-valid', 'expire-sad'],
+    }
+  }
+
+  #now(): number {
+    return Date.now() + this.#clock
+  }
+
+  #step(): number {
+    return Math.floor(this.#now() / 30_000)
+  }
+
+  #code(signer: Signer, step: number): string {
+    const mac = createHmac('sha256', this.#secret).update(`${signer.login} ${step}`).digest()
+    return String(mac.readUInt32BE(0) % 100_000_000).padStart(8, '0')
+  }
+
+  // The doors.
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const chunks: Buffer[] = []
+    for await (const chunk of request) chunks.push(chunk as Buffer)
+    const [status, body, headers = {}] = await this.#answer(request, Buffer.concat(chunks).toString()).catch(
+      (error: unknown): [number, Body] => {
+        if (error instanceof Refusal) return [error.status, { error: error.error, error_description: error.text }]
+        return [500, { error: 'server_error', error_description: String(error) }]
+      },
+    )
+    const wants = status === 401 ? { 'www-authenticate': 'Bearer' } : {}
+    response.writeHead(status, { 'content-type': 'application/json', ...wants, ...headers })
+    response.end(body === undefined ? undefined : JSON.stringify(body))
+  }
+
+  async #answer(
+    { method, url = '', headers }: IncomingMessage,
+    text: string,
+  ): Promise<[status: number, body: Body | undefined, headers?: Record<string, string>]> {
+    const [, version, name = ''] = /^\/csc\/(v1|v2)\/(.+)$/.exec(url) ?? []
+    const api = version as Version
+    if (version === undefined || (name !== 'info' && !METHODS.includes(name)))
+      throw new Refusal('This method is not implemented.', 'not_implemented_method', 501)
+    if (method !== 'POST' && name !== 'info')
+      return [405, { error: 'invalid_request', error_description: 'POST it.' }, { allow: 'POST' }]
+    const open = name === 'info' || name === 'auth/login'
+    const token = open ? undefined : this.#bearer(api, headers.authorization)
+    if (text !== '' && headers['content-type'] !== 'application/json') throw new Refusal(MALFORMED, undefined, 415)
+    const body = bodyOf(text)
+    if (body.clientData !== undefined && typeof body.clientData !== 'string')
+      throw new Refusal('Invalid parameter clientData')
+    if (body.lang !== undefined && typeof body.lang !== 'string') throw new Refusal('Invalid parameter lang')
+    if (name === 'info') return [200, info(api)]
+    if (name === 'auth/login') return [200, this.#login(headers.authorization, body)]
+    const signer = token as Token
+    if (name === 'auth/revoke') return [204, this.#revoke(signer, body)]
+    if (name === 'credentials/list') return [200, this.#list(api, signer, body)]
+    if (name === 'credentials/info') return [200, this.#info(api, signer, body)]
+    if (name === 'credentials/authorize') return [200, await this.#authorize(api, signer, body)]
+    return [200, { signatures: await this.#sign(api, signer, body) }]
+  }
+
+  #bearer(api: Version, header: string | undefined): Token {
+    const value = /^Bearer (\S+)$/.exec(header ?? '')?.[1]
+    if (value === undefined) {
+      if (this.#has('asks for no token')) return { signer: this.#signers.one, family: '', refresh: false, over: false }
+      throw new Refusal(api === 'v1' ? MALFORMED : 'Malformed authorization header.')
+    }
+    if (this.#has('takes a SAD as a token') && this.#agreements.has(value))
+      return (this.#agreements.get(value) as Agreement).token
+    const token = this.#tokens.get(value)
+    if (token === undefined || token.refresh) throw new Refusal('unknown', 'invalid_token', 401)
+    if (token.over && !this.#has('revoked tokens live on')) throw new Refusal('over', 'expired_token', 401)
+    return token
+  }
+
+  #login(header: string | undefined, body: Body): Body {
+    const refresh = body.refresh_token
+    if (refresh !== undefined) {
+      if (typeof refresh !== 'string') throw new Refusal('Invalid string parameter: refresh_token')
+      const token = this.#tokens.get(refresh)
+      if (token === undefined || !token.refresh || token.over) throw new Refusal('Invalid refresh_token')
+      return { access_token: this.#newToken(token.signer, token.family), expires_in: 3600 }
+    }
+    const encoded = /^Basic ([A-Za-z0-9+/=]+)$/.exec(header ?? '')?.[1]
+    if (encoded === undefined) throw new Refusal('Malformed authentication parameter.', undefined, 401)
+    const [login, ...password] = Buffer.from(encoded, 'base64').toString().split(':')
+    if (password.length === 0) throw new Refusal('Malformed username-password.')
+    const signer = Object.values(this.#signers).find((one) => one.login === login)
+    if (signer?.password !== password.join(':'))
+      throw new Refusal('An error occurred during authentication process', 'authentication_error')
+    const family = randomUUID()
+    return {
+      access_token: this.#newToken(signer, family),
+      ...(body.rememberMe === true ? { refresh_token: this.#newToken(signer, family, true) } : {}),
+      expires_in: 3600,
+    }
+  }
+
+  #newToken(signer: Signer, family: string, refresh = false): string {
+    const value = randomBytes(32).toString('base64url')
+    this.#tokens.set(value, { signer, family, refresh, over: false })
+    return value
+  }
+
+  #revoke({ signer }: Token, body: Body): undefined {
+    const value = textIn(body, 'token')
+    const hint = body.token_type_hint
+    if (hint !== undefined && hint !== 'access_token' && hint !== 'refresh_token')
+      throw new Refusal('Invalid string parameter token_type_hint')
+    const token = this.#tokens.get(value)
+    if (token?.signer !== signer) throw new Refusal('Invalid string parameter token')
+    token.over = true
+    for (const one of this.#tokens.values()) if (token.refresh && one.family === token.family) one.over = true
+  }
+
+  #list(api: Version, { signer }: Token, body: Body): Body {
+    const { maxResults: most, pageToken: page = '0', certificates } = body
+    const foreign = this.#has('lists what is for others')
+    if (body.userID !== undefined && !foreign) throw new Refusal('userID parameter MUST be null')
+    if (certificates !== undefined && !['none', 'single', 'chain'].includes(String(certificates)))
+      throw new Refusal('Invalid parameter certificates')
+    const own = this.#credentials.filter(({ owner, state }) => {
+      return (owner === signer || foreign) && (body.onlyValid !== true || state === 'valid')
+    })
+    if (api === 'v1') {
+      if (typeof page !== 'string' || !/^\d+$/.test(page)) throw new Refusal('Invalid parameter pageToken')
+      const size = typeof most === 'number' && most >= 1 && most <= 100 ? most : 100
+      const end = Number(page) + size
+      const more = end < own.length ? { nextPageToken: String(end) } : {}
+      return { credentialIDs: own.slice(Number(page), end).map(({ id }) => id), ...more }
+    }
+    return {
+      credentialIDs: own.map(({ id }) => id),
+      ...(body.credentialInfo === true
+        ? { credentialInfos: own.map((one) => ({ credentialID: one.id, ...this.#describe(api, one, body) })) }
+        : {}),
+      ...(body.onlyValid === true ? { onlyValid: true } : {}),
+    }
+  }
+
+  #info(api: Version, { signer }: Token, body: Body): Body {
+    const credential = this.#ownCredential(signer, body)
+    if (body.certificates !== undefined && !['none', 'single', 'chain'].includes(body.certificates as string))
+      throw new Refusal('Invalid parameter certificates')
+    return this.#describe(api, credential, body)
+  }
+
+  #describe(api: Version, { kind, state, scal, pin }: Credential, body: Body): Body {
+    const { certificate } = this.#keys[kind]
+    const code = { presence: 'true', type: 'offline', ID: 'OTP', format: 'N' }
+    const objects = [{ type: 'Password', id: 'OTP' }, ...(pin === undefined ? [] : [{ type: 'Password', id: 'PIN' }])]
+    const factors = { PIN: pin === undefined ? { presence: 'false' } : { presence: 'true', format: 'N' }, OTP: code }
+    return {
+      key: {
+        status: state === 'valid' ? 'enabled' : 'disabled',
+        algo: [...ALGORITHMS[kind]],
+        len: kind === 'rsa' ? 2048 : 256,
+        ...(kind === 'ec' ? { curve: '1.2.840.10045.3.1.7' } : {}),
+      },
+      cert: {
+        status: state,
+        ...(body.certificates === 'none' ? {} : { certificates: [certificate] }),
+        ...(body.certInfo === true ? { issuerDN: 'CN=Tiny', subjectDN: 'CN=Tiny', serialNumber: '01' } : {}),
+        ...(body.certInfo === true ? { validFrom: '20200101000000Z', validTo: '20400101000000Z' } : {}),
+        ...(api === 'v2' ? { qcStatements: [] } : {}),
+      },
+      ...(api === 'v1'
+        ? { authMode: 'explicit', ...(body.authInfo === true ? factors : {}) }
+        : { auth: { mode: 'explicit', ...(body.authInfo === true ? { objects } : {}) } }),
+      SCAL: scal,
+      multisign: 100,
+    }
+  }
+
+  #ownCredential(signer: Signer, body: Body): Credential {
+    const id = textIn(body, 'credentialID')
+    const anybodys = this.#has('signs with any credential') || this.#has('takes the SAD of anybody')
+    const credential = this.#credentials.find((one) => one.id === id)
+    if (this.#has('says what is for others') && credential !== undefined && credential.owner !== signer)
+      throw new Refusal('This credential is not yours', 'access_denied')
+    if (credential === undefined || (credential.owner !== signer && !anybodys))
+      throw new Refusal(this.#has('repeats what it was sent') ? `Unknown: ${id}` : 'Invalid parameter credentialID')
+    return credential
+  }
+
+  async #authorize(api: Version, token: Token, body: Body): Promise<Body> {
+    if (this.#has('spends the code first')) token.signer.lastStep = Math.max(token.signer.lastStep, this.#step())
+    const credential = this.#ownCredential(token.signer, body)
+    const number = body.numSignatures
+    if (typeof number !== 'number' || !Number.isInteger(number))
+      throw new Refusal('Missing (or invalid type) integer parameter numSignatures')
+    if (number < 1) throw new Refusal('Invalid value for parameter numSignatures')
+    if (number > 100) throw new Refusal('Numbers of signatures is too high')
+    const list = api === 'v1' ? body.hash : body.hashes
+    let digests: string[] | undefined
+    if (list !== undefined || credential.scal === '2') {
+      const hash = api === 'v1' ? undefined : HASHES[textIn(body, 'hashAlgorithmOID')]
+      if (api === 'v2' && hash === undefined) throw new Refusal('Invalid parameter hashAlgorithmOID')
+      digests = digestsIn(list, api)
+      if (digests.some((one) => !(hash === undefined ? [64, 96, 128] : [(BYTES[hash] ?? 0) * 2]).includes(one.length)))
+        throw new Refusal('Invalid digest value length')
+      if (digests.length !== number) throw new Refusal('Invalid value for parameter numSignatures')
+    }
+    this.#requireUsable(credential, 'agrees')
+    await this.#requireFactors(api, credential, body)
+    const sad = randomBytes(32).toString('base64url')
+    this.#agreements.set(sad, { token, credential, digests, left: number, expires: this.#now() + 300_000 })
+    return { SAD: sad, expiresIn: 300 }
+  }
+
+  #requireUsable({ state }: Credential, what: 'agrees' | 'signs'): void {
+    if (state === 'expired' && this.#has('agrees after the certificate')) return
+    if (state === 'revoked' && this.#has('agrees after revocation')) return
+    if (state === 'suspended' && this.#has(`${what} while suspended`)) return
+    if (state !== 'valid') throw new Refusal('The credential identified by credentialID is disabled')
+  }
+
+  async #requireFactors(api: Version, { owner, pin }: Credential, body: Body): Promise<void> {
+    const wrong = (factor: 'otp' | 'pin' = 'otp') => {
+      if (api === 'v2') return new Refusal('The authentication data is invalid', 'invalid_authentication_data')
+      return new Refusal(`The ${factor.toUpperCase()} is invalid`, `invalid_${factor}`)
+    }
+    const data = Array.isArray(body.authData) ? (body.authData as readonly Body[]) : []
+    const given = (name: 'OTP' | 'PIN') => (api === 'v1' ? body[name] : data.find(({ id }) => id === name)?.value)
+    const [code, itsPin] = [given('OTP'), given('PIN')]
+    if (this.#has('agrees without a code') && code === undefined && itsPin === undefined) return
+    if (this.#has('takes the PIN alone') && pin !== undefined && itsPin === pin) return
+    if (code === '' && this.#has('takes an empty code')) return
+    if (typeof code !== 'string')
+      throw api === 'v1' ? new Refusal('Missing (or invalid type) string parameter OTP') : wrong()
+    if (this.#now() < owner.blockedUntil && !this.#has('lets guess without end'))
+      throw new Refusal(api === 'v1' ? 'OTP locked' : 'Credential locked')
+    // Counted before it is compared.
+    const before = owner.failures
+    if (this.#has('counts guesses in a race')) await pause(20)
+    owner.failures = before + 1
+    if (owner.failures >= 3) {
+      const wait = this.#has('locks out for good') ? 1e12 : 1000 * 2 ** Math.min(owner.failures - 3, 10)
+      owner.blockedUntil = this.#has('counts guesses in a race') && before > 0 ? 0 : this.#now() + wait
+    }
+    const tolerated = this.#has('takes old codes')
+      ? [...Array(21).keys()].map((n) => -n)
+      : this.#has('takes codes of the future')
+        ? [0, -1, 1, 2, 3]
+        : this.#has('tolerates no clock')
+          ? [0]
+          : [0, -1, 1]
+    const holder = this.#has("takes anybody's code") ? Object.values(this.#signers) : [owner]
+    const step = tolerated.map((n) => this.#step() + n).find((n) => holder.some((one) => this.#code(one, n) === code))
+    if (step === undefined) throw this.#has('repeats what it was sent') ? new Refusal(`Wrong code ${code}`) : wrong()
+    const used = this.#has('takes a code again')
+      ? false
+      : this.#has('takes an earlier code')
+        ? step === owner.lastStep
+        : step <= owner.lastStep
+    if (this.#has('takes a code twice in a race')) await pause(50)
+    if (used) throw wrong()
+    owner.lastStep = step
+    if (pin !== undefined && itsPin !== pin && !this.#has('takes the code alone')) throw wrong('pin')
+    Object.assign(owner, { failures: 0, blockedUntil: 0 })
+  }
+
+  async #sign(api: Version, token: Token, body: Body): Promise<Json> {
+    const skipsSad = this.#has('signs without a SAD') && (body.SAD === undefined || body.SAD === '')
+    const sad = skipsSad ? '' : textIn(body, 'SAD')
+    const credential = this.#ownCredential(token.signer, body)
+    const digests = digestsIn(api === 'v1' ? body.hash : body.hashes, api)
+    const mechanism = mechanismOf(api, credential, body)
+    if (digests.some(({ length }) => length !== (BYTES[mechanism.hash] ?? 0) * 2))
+      throw new Refusal('Invalid digest value length')
+    if (body.operationMode !== undefined && body.operationMode !== 'S')
+      throw new Refusal('Invalid parameter operationMode')
+    this.#requireUsable(credential, 'signs')
+    if (!skipsSad && !(this.#has('takes a token as a SAD') && this.#tokens.has(sad)))
+      await this.#spend(api, token, credential, sad, digests)
+    const order = this.#has('sorts the hashes') ? [...digests].sort() : digests
+    return order.map((hex) => {
+      const bytes = Buffer.from(hex, 'hex')
+      const twice = this.#has('hashes again')
+        ? createHash(mechanism.hash.replace('-', '')).update(bytes).digest()
+        : bytes
+      const signature = this.#keys[credential.kind].key.sign(mechanism, digest(mechanism.hash, twice))
+      return Buffer.from(signature).toString('base64')
+    })
+  }
+
+  async #spend(api: Version, token: Token, credential: Credential, sad: string, digests: string[]): Promise<void> {
+    const agreement = this.#agreements.get(sad)
+    if (agreement === undefined) throw new Refusal('Invalid parameter SAD')
+    if (agreement.token.family !== token.family && !this.#has('takes the SAD of anybody'))
+      throw new Refusal('Invalid parameter SAD')
+    if (agreement.credential !== credential && !this.#has('takes a SAD for any credential'))
+      throw new Refusal('Invalid parameter SAD')
+    if (agreement.expires <= this.#now()) throw new Refusal('SAD expired')
+    const { left } = agreement
+    const cost = this.#has('counts requests') ? 1 : digests.length
+    if (left <= 0 && !this.#has('forgets what was signed')) throw new Refusal('Invalid parameter SAD')
+    if (this.#has('refusals spend')) agreement.left -= cost
+    if (agreement.digests !== undefined && !this.#has('signs any hash')) {
+      const free = [...agreement.digests]
+      for (const one of digests) {
+        const at = free.indexOf(one)
+        if (at < 0) {
+          if (this.#has('spends half a batch')) agreement.left -= 1
+          throw new Refusal(
+            api === 'v1'
+              ? 'Hash is not authorized by the SAD.'
+              : 'Hash is not authorized by neither SAD nor an access token with scope “credential”.',
+          )
+        }
+        if (!this.#has('does not count repeats') && !this.#has('forgets what was signed')) free.splice(at, 1)
+      }
+      if (!this.#has('signs a hash again')) agreement.digests.splice(0, Number.POSITIVE_INFINITY, ...free)
+    }
+    if (this.#has('one hash for each request') && digests.length > 1) throw new Refusal('One at a time')
+    if (this.#has('spends in a race')) await pause(50)
+    if (cost > left && !this.#has('forgets what was signed')) throw new Refusal('Numbers of signatures is too high')
+    if (!this.#has('refusals spend')) agreement.left = left - cost
+    if (this.#has('one request for each agreement')) agreement.left = 0
+  }
+
+  #has(defect: Defect): boolean {
+    return this.#defects.has(defect)
+  }
+}
+
+/** Keys and certificates, made once for all servers of a test file. */
+export function makeKeys(folder: string): void {
+  for (const [kind, parameters] of [
+    ['rsa', ['-newkey', 'rsa:2048']],
+    ['ec', ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256']],
+  ] as const) {
+    const files = ['-keyout', join(folder, `${kind}.key`), '-out', join(folder, `${kind}.pem`)]
+    execFileSync('openssl', ['req', '-x509', ...parameters, '-nodes', '-subj', '/CN=Tiny', ...files], {
+      stdio: 'ignore',
+    })
+  }
+}
+
+function info(api: Version): Body {
+  const more = {
+    supportedHashTypes: ['dtbsr'],
+    signAlgorithms: { algos: [...ALGORITHMS.rsa, ...ALGORITHMS.ec] },
+    signature_formats: { formats: [], envelope_properties: [] },
+    conformance_levels: [],
+  }
+  return {
+    specs: api === 'v1' ? '1.0.4.0' : '2.2.0.0',
+    name: 'Tiny',
+    logo: 'https://tiny.test/logo.png',
+    region: 'SE',
+    lang: 'en',
+    description: 'A server of a test.',
+    authType: ['basic'],
+    methods: METHODS,
+    ...(api === 'v1' ? {} : more),
+  }
+}
+
+function bodyOf(text: string): Body {
+  if (text === '') return {}
+  let body: Json
+  try {
+    body = JSON.parse(text) as Json
+  } catch {
+    throw new Refusal(MALFORMED)
+  }
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new Refusal(MALFORMED)
+  return body as Body
+}
+
+function textIn(body: Body, name: string): string {
+  const value = body[name]
+  if (typeof value !== 'string') throw new Refusal(`Missing (or invalid type) string parameter ${name}`)
+  return value
+}
+
+/** In hex. */
+function digestsIn(list: Json | undefined, api: Version): string[] {
+  const name = api === 'v1' ? 'hash' : 'hashes'
+  if (!Array.isArray(list) || !list.every((one) => typeof one === 'string'))
+    throw new Refusal(`Missing (or invalid type) array parameter ${name}`)
+  if (list.length === 0) throw new Refusal(`Empty ${name} array`)
+  return (list as string[]).map((text) => {
+    if (!/^[A-Za-z0-9+/_-]*={0,2}$/.test(text)) throw new Refusal('Invalid Base64 hash string parameter')
+    return Buffer.from(text, 'base64').toString('hex')
+  })
+}
+
+function mechanismOf(api: Version, { kind }: Credential, body: Body): Mechanism {
+  const algorithm = textIn(body, 'signAlgo')
+  if (!(ALGORITHMS[kind] as readonly string[]).includes(algorithm)) throw new Refusal('Invalid parameter signAlgo')
+  const name = api === 'v1' ? 'hashAlgo' : 'hashAlgorithmOID'
+  if (algorithm === PSS) {
+    // Of the parameters it knows only these.
+    const params = Buffer.from(textIn(body, 'signAlgoParams'), 'base64').toString('hex')
+    if (!/^30(34|39)a00f300d0609608648016503040201.*a203020120/.test(params))
+      throw new Refusal('Invalid parameter signAlgoParams')
+    return { scheme: 'rsa-pss', hash: 'sha-256', saltLength: 32 }
+  }
+  const implied = IMPLIED[algorithm]
+  if (implied !== undefined) {
+    if (api === 'v2' && body[name] !== undefined && HASHES[textIn(body, name)] !== implied)
+      throw new Refusal('String parameter hashAlgorithmOID contradicts with signAlgo signAlgoParams parameter')
+    return { scheme: kind === 'rsa' ? 'rsa-pkcs1' : 'ecdsa', hash: implied }
+  }
+  const hash = HASHES[textIn(body, name)]
+  if (hash === undefined) throw new Refusal(`Invalid parameter ${name}`)
+  return { scheme: 'rsa-pkcs1', hash }
+}
