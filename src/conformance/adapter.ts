@@ -83,8 +83,13 @@ function parse(line: string): Readonly<Record<string, Json>> | undefined {
 }
 
 /** What the adapter has for a scenario that is about to be run. @throws Error when its answer is not of this shape */
-export async function beginScenario(adapter: Adapter, version: string, scenario: string): Promise<World> {
-  const { can = [], names = {}, ...signers } = await adapter.ask({ ask: 'begin', version, scenario })
+export async function beginScenario(
+  adapter: Adapter,
+  version: string,
+  scenario: string,
+  needs: readonly string[],
+): Promise<World> {
+  const { can = [], names = {}, ...signers } = await adapter.ask({ ask: 'begin', version, scenario, needs })
   const isObject = (value: Json) => typeof value === 'object' && value !== null && !Array.isArray(value)
   const objects = [...Object.values(signers), names]
   if (!Array.isArray(can) || !can.every((one) => typeof one === 'string') || !objects.every(isObject)) {

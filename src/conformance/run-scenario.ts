@@ -200,7 +200,7 @@ class ScenarioRun {
     const exchange = this.#answer()
     const { answer } = exchange
     if (!isOneOf(answer, outcomes, this.#values))
-      throw new StepFailure(`expected ${describeOutcomes(outcomes)}`, exchange)
+      throw new StepFailure(`the answer is ${answer.status}, not ${describeOutcomes(outcomes)}`, exchange)
     for (const check of checks) {
       const fault = faultOf(check, answer, this.#values)
       if (fault !== undefined) {

@@ -131,7 +131,7 @@ async function judge(
   if (methods === undefined) return { state: 'not offered', reason: `info of ${scenario.version} names no methods` }
   const missing = scenario.methods.filter((method) => !methods.includes(method))
   if (missing.length > 0) return { state: 'not offered', reason: `info does not name ${missing.join(', ')}` }
-  const world = await beginScenario(server.adapter, scenario.version, scenario.name)
+  const world = await beginScenario(server.adapter, scenario.version, scenario.name, scenario.needs)
   const lack = lacking(world, ['one', ...scenario.needs])
   if (lack !== undefined) return { state: 'not run', reason: `the adapter has no ${lack}` }
   const failure = await runScenario(server, scenario, world)

@@ -49,7 +49,7 @@ export class ServiceAdapter implements Adapter {
         revoked,
       },
       two: { login: two.login, password: two.password, rsa: await service.newCredential(two, 'rsa-2048') },
-      can: ['code', 'steps', 'clock', 'suspend', 'resume', 'remember', 'only-valid', 'expire-sad'],
+      can: ['code', 'steps', 'clock', 'suspend', 'resume', 'unlock', 'remember', 'only-valid', 'expire-sad'],
     }
     return new ServiceAdapter(service, two, world)
   }
@@ -68,6 +68,8 @@ export class ServiceAdapter implements Adapter {
       case 'clock':
         await this.#service.moveClock(Number(of) * 1000)
         return {}
+      case 'unlock':
+        return { ...(await this.#service.admin('signer.unlock', { signer: this.#signers[String(of)]?.login ?? '' })) }
       case 'expire-sad': {
         // A session lasts no longer than its SADs, unless somebody prolongs it.
         const owner = await this.#service.owner()
