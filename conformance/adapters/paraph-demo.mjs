@@ -12,7 +12,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
-const MAIN = process.env.PARAPH_MAIN ?? fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const PERIOD = 30_000
 const CAN = ['code', 'steps', 'suspend', 'resume', 'unlock', 'remember', 'only-valid']
 

@@ -207,12 +207,13 @@ export class TinyServer implements Adapter {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk as Buffer)
-    const [status, body, headers = {}] = await this.#answer(request, Buffer.concat(chunks).toString()).catch(
-      (error: unknown): [number, Body] => {
-        if (error instanceof Refusal) return [error.status, { error: error.error, error_description: error.text }]
-        return [500, { error: 'server_error', error_description: String(error) }]
-      },
-    )
+    const text = Buffer.concat(chunks).toString()
+    // For an adapter that is a program of its own.
+    if (request.url === '/adapter') return void response.end(JSON.stringify(await this.ask(bodyOf(text))))
+    const [status, body, headers = {}] = await this.#answer(request, text).catch((error: unknown): [number, Body] => {
+      if (error instanceof Refusal) return [error.status, { error: error.error, error_description: error.text }]
+      return [500, { error: 'server_error', error_description: String(error) }]
+    })
     const wants = status === 401 ? { 'www-authenticate': 'Bearer' } : {}
     response.writeHead(status, { 'content-type': 'application/json', ...wants, ...headers })
     response.end(body === undefined ? undefined : JSON.stringify(body))
