@@ -94,7 +94,9 @@ function paraph(...args) {
   })
 }
 
-const now = () => Math.floor(Date.now() / PERIOD)
+function now() {
+  return Math.floor(Date.now() / PERIOD)
+}
 
 /**
  * A demo takes the codes of the period before and the one after as well, each once and in this order. So a signer has
