@@ -171,9 +171,11 @@ function parseStatement({ head: line, below }: Block): Statement {
       each: name === undefined || list === undefined ? undefined : { name, list },
     }
   }
-  const expected = /^expect (.+)$/.exec(text)?.[1]
-  if (expected !== undefined)
-    return { kind: 'expect', line, outcomes: parseOutcomes(line, expected), checks: below.map(parseCheck) }
+  const [, expected, within = '0'] = /^expect (.+?)(?: within (\d+) seconds)?$/.exec(text) ?? []
+  if (expected !== undefined) {
+    const outcomes = parseOutcomes(line, expected)
+    return { kind: 'expect', line, outcomes, within: Number(within), checks: below.map(parseCheck) }
+  }
   if (below.length > 0) throw new SuiteError(below[0] as Line, 'nothing may stand below that')
   return parseSimple(line)
 }

@@ -1,4 +1,5 @@
 import { randomBytes, randomInt, randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Adapter, World } from './adapter.js'
 import { Documents, isDigestAlgorithm } from './documents.js'
 import { type Answer, describeOutcomes, faultOf, isOneOf, type Outcome, partOf } from './expectation.js'
@@ -53,6 +54,8 @@ export async function runScenario(server: Server, scenario: Scenario, world: Wor
   return undefined
 }
 
+/** Between two requests for an answer that may come later. */
+const AGAIN_MS = 100
 /** Shown of a request or an answer. */
 const SHOWN = 1500
 
@@ -108,7 +111,7 @@ class ScenarioRun {
       case 'requests':
         return await this.#many(statement)
       case 'expect':
-        return this.#expect(statement)
+        return await this.#expect(statement)
       case 'tally':
         return this.#tally(statement.count, statement.outcomes)
       case 'let':
@@ -196,7 +199,12 @@ class ScenarioRun {
     this.#keep(exchanges)
   }
 
-  #expect({ outcomes, checks }: Extract<Statement, { kind: 'expect' }>): void {
+  async #expect({ outcomes, within, checks }: Extract<Statement, { kind: 'expect' }>): Promise<void> {
+    const last = performance.now() + within * 1000
+    while (!isOneOf(this.#answer().answer, outcomes, this.#values) && performance.now() < last) {
+      await pause(AGAIN_MS)
+      this.#keep([await this.#exchange(this.#answer().request)])
+    }
     const exchange = this.#answer()
     const { answer } = exchange
     if (!isOneOf(answer, outcomes, this.#values))

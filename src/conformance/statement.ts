@@ -29,7 +29,13 @@ export type Statement = { readonly line: Line } & (
       readonly each: { readonly name: string; readonly list: string } | undefined
     }
   | { readonly kind: 'tally'; readonly count: Count; readonly outcomes: readonly Outcome[] }
-  | { readonly kind: 'expect'; readonly outcomes: readonly Outcome[]; readonly checks: readonly Check[] }
+  | {
+      readonly kind: 'expect'
+      readonly outcomes: readonly Outcome[]
+      /** For so many seconds the request is sent again until the answer fits. */
+      readonly within: number
+      readonly checks: readonly Check[]
+    }
   | { readonly kind: 'let'; readonly name: string; readonly value: string }
   | { readonly kind: 'remember'; readonly name: string }
   | { readonly kind: 'alike'; readonly name: string }

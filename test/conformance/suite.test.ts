@@ -25,7 +25,9 @@ for (const version of VERSIONS) {
     const results: Result[] = []
     for await (const result of runSuite(server, scenarios, { versions: [version], words: [] })) results.push(result)
     assert.ok(results.length > 30)
-    assert.deepEqual(results.filter(({ verdict }) => verdict.state !== 'passed').flatMap(linesOfResult), [])
+    // What this service does not offer, `info` does not name, and openapi.yaml is where it reads that.
+    const kept = ['passed', 'not offered']
+    assert.deepEqual(results.filter(({ verdict }) => !kept.includes(verdict.state)).flatMap(linesOfResult), [])
   })
 }
 

@@ -87,6 +87,7 @@ const METHODS = [
   'credentials/list',
   'credentials/info',
   'credentials/authorize',
+  'credentials/extendTransaction',
   'signatures/signHash',
 ]
 
@@ -243,6 +244,7 @@ export class TinyServer implements Adapter {
     if (name === 'credentials/list') return [200, this.#list(api, signer, body)]
     if (name === 'credentials/info') return [200, this.#info(api, signer, body)]
     if (name === 'credentials/authorize') return [200, await this.#authorize(api, signer, body)]
+    if (name === 'credentials/extendTransaction') return [200, this.#extend(api, signer, body)]
     return [200, { signatures: await this.#sign(api, signer, body) }]
   }
 
@@ -361,7 +363,9 @@ export class TinyServer implements Adapter {
 
   #ownCredential(signer: Signer, body: Body): Credential {
     const id = textIn(body, 'credentialID')
-    const anybodys = this.#has('signs with any credential') || this.#has('takes the SAD of anybody')
+    const anybodys = (['signs with any credential', 'takes the SAD of anybody', 'extends for anybody'] as const).some(
+      (defect) => this.#has(defect),
+    )
     const credential = this.#credentials.find((one) => one.id === id)
     if (this.#has('says what is for others') && credential !== undefined && credential.owner !== signer)
       throw new Refusal('This credential is not yours', 'access_denied')
@@ -392,6 +396,29 @@ export class TinyServer implements Adapter {
     await this.#requireFactors(api, credential, body)
     const sad = randomBytes(32).toString('base64url')
     this.#agreements.set(sad, { token, credential, digests, left: number, expires: this.#now() + 300_000 })
+    return { SAD: sad, expiresIn: 300 }
+  }
+
+  #extend(api: Version, token: Token, body: Body): Body {
+    const old = textIn(body, 'SAD')
+    const credential = this.#ownCredential(token.signer, body)
+    const agreement = this.#agreements.get(old)
+    const anybodys = this.#has('extends for anybody')
+    if (agreement === undefined || (!anybodys && agreement.token.family !== token.family))
+      throw new Refusal('Invalid parameter SAD')
+    if (agreement.credential !== credential || (agreement.left <= 0 && !this.#has('extending fills up')))
+      throw new Refusal('Invalid parameter SAD')
+    if (agreement.expires <= this.#now() && !this.#has('extends what has expired')) throw new Refusal('SAD expired')
+    let { digests, left } = agreement
+    if (digests !== undefined) {
+      const wished = digestsIn(api === 'v1' ? body.hash : body.hashes, api)
+      if (wished.some((one) => !digests?.includes(one))) throw new Refusal('Not agreed to')
+      if (this.#has('extending fills up')) digests = wished
+    }
+    if (this.#has('extending fills up')) left = 100
+    const sad = randomBytes(32).toString('base64url')
+    this.#agreements.set(sad, { ...agreement, digests, left, expires: this.#now() + 300_000 })
+    if (!this.#has('the old SAD lives on')) this.#agreements.delete(old)
     return { SAD: sad, expiresIn: 300 }
   }
 
