@@ -36,6 +36,7 @@ COPY --from=build /opt/paraph/package.json ./
 COPY --from=build /opt/paraph/node_modules ./node_modules
 COPY --from=build /opt/paraph/dist ./dist
 COPY LICENSE openapi.yaml ./
+COPY conformance ./conformance
 COPY migrations ./migrations
 COPY deploy/healthcheck.mjs ./deploy/
 ENV NODE_ENV=production \

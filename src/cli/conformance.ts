@@ -71,8 +71,9 @@ async function conformance(options: ConformanceOptions, command: Command): Promi
     }
   } finally {
     await adapter.close()
+    // Also of a run that ended early.
+    if (junit !== undefined) writeFileSync(junit, junitOf(results))
   }
-  if (junit !== undefined) writeFileSync(junit, junitOf(results))
   const counts = countStates(results)
   const ran = counts.passed + counts.failed + counts.deviation > 0
   if (json)

@@ -41,7 +41,7 @@ type Rule =
   | { readonly kind: 'matches'; readonly pattern: RegExp }
   | { readonly kind: 'count'; readonly count: string }
   | { readonly kind: 'between'; readonly from: number; readonly to: number }
-  | { readonly kind: 'each'; readonly rule: Rule }
+  | { readonly kind: 'each' | 'absent or'; readonly rule: Rule }
 
 const OUTCOME = /^(\d{3})(?: ([a-z_]+))?(?: ("(?:[^"\\]|\\.)*"))?$/
 
@@ -80,10 +80,11 @@ function parseRule(line: Line, text: string): Rule {
   if (from !== undefined) return { kind: 'between', from: Number(from), to: Number(to) }
   const count = /^list of (\d+|\{[\w.]+\})$/.exec(text)?.[1]
   if (count !== undefined) return { kind: 'count', count }
-  const [, word, rest = ''] = /^(each|matches|contains|lacks|not|one of|same items as) (.+)$/.exec(text) ?? []
+  const [, word, rest = ''] = /^(each|absent or|matches|contains|lacks|not|one of|same items as) (.+)$/.exec(text) ?? []
   switch (word) {
     case 'each':
-      return { kind: 'each', rule: parseRule(line, rest) }
+    case 'absent or':
+      return { kind: word, rule: parseRule(line, rest) }
     case 'matches':
       return { kind: 'matches', pattern: parsePattern(line, rest) }
     case 'contains':
@@ -157,6 +158,7 @@ export function partOf({ header, path }: Check, answer: Answer): Json | undefine
 function ruleFault(rule: Rule, found: Json | undefined, values: Values): string | undefined {
   if (rule.kind === 'absent') return found === undefined ? undefined : `is there: ${show(found)}`
   if (rule.kind === 'no nulls') return found === undefined ? 'is no JSON' : nullIn(found, 'the body')
+  if (rule.kind === 'absent or') return found === undefined ? undefined : ruleFault(rule.rule, found, values)
   if (found === undefined) return 'is absent'
   const fault = (fits: boolean, wanted: string) => (fits ? undefined : `is ${show(found)}, not ${wanted}`)
   switch (rule.kind) {

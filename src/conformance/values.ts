@@ -28,7 +28,7 @@ export function valueAt(value: Json | undefined, path: readonly string[]): Json 
 }
 
 /** What a name stands for. Saved names may hold dots themselves: `one.login`. */
-export function lookUp(name: string, values: Values): Json | undefined {
+function lookUp(name: string, values: Values): Json | undefined {
   const steps = name.split('.')
   for (let length = steps.length; length > 0; length--) {
     const known = values.get(steps.slice(0, length).join('.'))

@@ -11,6 +11,7 @@ import { loadSuite, type Result, runSuite } from '../../src/conformance/suite.js
 import { keepSecret } from '../helpers/test-service.js'
 import { BROKEN_DOORS, type Defect } from './broken-doors.js'
 import { makeKeys, TinyServer } from './tiny-server.js'
+import { WRONG_ANSWERS } from './wrong-answers.js'
 
 const scenarios = loadSuite(join(fileURLToPath(import.meta.url), '../../../../conformance'))
 
@@ -21,8 +22,14 @@ before(() => {
 })
 after(() => rmSync(folder, { recursive: true, force: true }))
 
-async function run(versions: readonly Version[], words: readonly string[], ...defects: Defect[]): Promise<Result[]> {
+async function run(
+  versions: readonly Version[],
+  words: readonly string[],
+  defects: readonly Defect[] = [],
+  rewrite?: TinyServer['rewrite'],
+): Promise<Result[]> {
   const server = await TinyServer.start(folder, ...defects)
+  if (rewrite !== undefined) server.rewrite = rewrite
   try {
     const results: Result[] = []
     const target = { urls: [server.url], adapter: server, onSecret: keepSecret }
@@ -45,9 +52,23 @@ describe('a broken door is caught by a scenario that names its abuse:', () => {
       for (const version of VERSIONS) {
         const named = new RegExp(`\\((?:A\\d+, )*${abuse}(?:, A\\d+)*\\)$`)
         const words = scenarios.filter(({ name }) => named.test(name)).map(({ name }) => name)
-        const results = await run([version], words, defect)
+        const results = await run([version], words, [defect])
         const failed = results.filter(({ verdict }) => verdict.state === 'failed')
         assert.ok(failed.length > 0, `${version}: nothing noticed it`)
+      }
+    })
+  }
+})
+
+describe('a wrong answer is noticed:', () => {
+  for (const [name, { file, rewrite }] of Object.entries(WRONG_ANSWERS)) {
+    test(name, async () => {
+      for (const version of VERSIONS) {
+        const results = await run([version], [file], [], rewrite)
+        assert.ok(
+          results.some(({ verdict }) => verdict.state === 'failed'),
+          version,
+        )
       }
     })
   }

@@ -17,8 +17,15 @@ import type { Mechanism } from '../../src/hsm/hsm.js'
 import { SigningKey } from '../../src/hsm/openssl.js'
 import type { Defect } from './broken-doors.js'
 
-type Body = { readonly [name: string]: Json }
+export type Body = { readonly [name: string]: Json }
 type Version = 'v1' | 'v2'
+
+/** What goes back. */
+export interface Answered {
+  readonly status: number
+  readonly body: Body | undefined
+  readonly headers: Readonly<Record<string, string>>
+}
 
 interface Credential {
   readonly id: string
@@ -100,6 +107,8 @@ export class TinyServer implements Adapter {
   readonly #signers: Readonly<Record<'one' | 'two', Signer>>
   readonly #secret = randomBytes(20)
   readonly #server: Server
+  /** Puts something else in place of an answer. */
+  rewrite: (answer: Answered, method: string) => Answered = (answer) => answer
   #clock = 0
   #told = 0
 
@@ -215,9 +224,12 @@ export class TinyServer implements Adapter {
       if (error instanceof Refusal) return [error.status, { error: error.error, error_description: error.text }]
       return [500, { error: 'server_error', error_description: String(error) }]
     })
+    const type = { 'content-type': 'application/json' }
     const wants = status === 401 ? { 'www-authenticate': 'Bearer' } : {}
-    response.writeHead(status, { 'content-type': 'application/json', ...wants, ...headers })
-    response.end(body === undefined ? undefined : JSON.stringify(body))
+    const method = (request.url ?? '').replace(/^\/csc\/v[12]\//, '')
+    const told = this.rewrite({ status, body, headers: { ...type, ...wants, ...headers } }, method)
+    response.writeHead(told.status, told.headers)
+    response.end(told.body === undefined ? undefined : JSON.stringify(told.body))
   }
 
   async #answer(
