@@ -54,6 +54,7 @@ test('signing goes on in a flood of requests that nobody may make, and the log c
 
   let sent = 0
   let logins = 0
+  let shed = 0
   const drown = async () => {
     while (sent < REQUESTS) {
       const i = sent++
@@ -69,17 +70,23 @@ test('signing goes on in a flood of requests that nobody may make, and the log c
         continue
       }
       const [path, authorization, status] = KINDS[i % KINDS.length] as (typeof KINDS)[number]
-      assert.equal((await service.post(path, {}, from(i, authorization))).status, status)
+      const answer = await service.post(path, {}, from(i, authorization))
+      // A machine that is too slow for all of it sheds some, and does not count those.
+      if (answer.status === 503) shed++
+      else assert.equal(answer.status, status)
     }
   }
   const flood = Promise.all(Array.from({ length: AT_ONCE }, drown))
   let signed = 0
   for (const [i, hash] of hashes.entries()) {
-    const answer = await service.signHash(bearer, credentialID, sad, [hash], {
-      front: i % 3,
-      signAlgo: ECDSA_WITH['sha-256'],
-    })
-    assert.equal(answer.status, 200, JSON.stringify(answer.body))
+    const key = randomUUID()
+    const options = { front: i % 3, signAlgo: ECDSA_WITH['sha-256'], key }
+    let answer = await service.signHash(bearer, credentialID, sad, [hash], options)
+    for (let again = 0; answer.status !== 200 && again < 20; again++) {
+      assert.ok([409, 503].includes(answer.status) && answer.headers.has('retry-after'), JSON.stringify(answer.body))
+      answer = await service.signHash(bearer, credentialID, sad, [hash], options)
+    }
+    assert.equal(answer.status, 200)
     if (sent < REQUESTS) signed++
   }
   assert.ok(signed >= 10, `${signed} were signed before the flood was over`)
@@ -89,10 +96,11 @@ test('signing goes on in a flood of requests that nobody may make, and the log c
   const world = await service.checkWorld()
   const refused = world.of('access.refused').filter(({ leaf }) => NODES.includes(leaf.node))
   const counted = refused.reduce((sum, { leaf }) => sum + Number(leaf.f?.count), 0)
-  assert.equal(counted, REQUESTS - logins, 'each is counted')
+  assert.equal(counted, REQUESTS - logins - shed, 'each is counted')
   // One at once and one at the end, for each front, address, and endpoint with its reason.
   const most = 2 * NODES.length * ADDRESSES * KINDS.length
   assert.ok(refused.length <= most, `${refused.length} entries, ${most} at most`)
   assert.ok(world.of('auth.login_failed').length <= logins)
-  assert.equal(world.of('sign.outcome').length, hashes.length)
+  const made = world.of('sign.outcome').filter(({ leaf }) => leaf.out === 'ok')
+  assert.equal(made.length, hashes.length)
 })

@@ -286,26 +286,36 @@ test('a stop in the very moment of repeating is seen', async () => {
       'The access or refresh token is expired or has been revoked.',
     ],
   ] as const) {
-    const { client, sad, request, key } = await agreed(stop)
-    assert.equal((await client.signHash(request, key)).status, 200)
-    await query('begin')
-    await query('select 1 from paraph.authorization where sad_hash = $1 for update', [secretHash(sad)])
-    const again = client.signHash(request, key)
-    await until('the worker comes to write its entry', async () => {
-      const [{ n }] = await query(
-        `select count(*) as n from pg_stat_activity where datname = current_database() and usename = 'paraph_sam'
-           and wait_event_type = 'Lock' and query like '%paraph.flush%'`,
-      )
-      return n === 1
-    })
-    await query(stop, [secretHash(sad)])
-    await query('commit')
-    const answer = await again
+    // Who waits longer than half a second for a lock gives up, so that a slow machine may miss the moment and tries again.
+    let answer: Answer
+    do answer = await repeatedWhile(stop)
+    while (answer.status === 503)
     assert.equal(answer.body.error_description, refusal)
     await assertLogged(service, answer, 'sign.denied', 'refused_at_spending')
   }
   await service.checkWorld()
 })
+
+/** What a repeated request gets, if this happens after it was looked at and before it is answered. */
+async function repeatedWhile(stop: string): Promise<Answer> {
+  const { client, sad, request, key } = await agreed(stop)
+  assert.equal((await client.signHash(request, key)).status, 200)
+  await query('begin')
+  await query('select 1 from paraph.authorization where sad_hash = $1 for update', [secretHash(sad)])
+  const again = client.signHash(request, key)
+  const waiting = until('the worker comes to write its entry', async () => {
+    const [{ n }] = await query(
+      `select count(*) as n from pg_stat_activity where datname = current_database() and usename = 'paraph_sam'
+         and wait_event_type = 'Lock' and query like '%paraph.flush%'`,
+    )
+    return n === 1
+  })
+  await Promise.race([waiting, again])
+  await query(stop, [secretHash(sad)])
+  await query('commit')
+  await waiting.catch(() => {})
+  return again
+}
 
 test('ten minutes later the key is free again, and what was kept is gone', async () => {
   const { client, sad, request, key } = await agreed('ten minutes')
