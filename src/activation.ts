@@ -65,6 +65,27 @@ export interface Account {
   readonly replacementFrom?: string
 }
 
+export type ApprovalKind = 'service' | 'credential'
+
+/** An approval as its signer sees it. */
+export interface ShownApproval {
+  approvalId: string
+  /** `approved`: the answer is given, and only the way back to the client is left. */
+  state: 'pending' | 'approved'
+  kind: ApprovalKind
+  clientId: string
+  /** Its name. */
+  client: string
+  signerId: string
+  credential?: { credentialId: string; subject: string; description?: string; pin: boolean }
+  numSignatures?: number
+  labels: string[]
+  description?: string
+  /** Six digits. */
+  comparison: string
+  expiresIn: number
+}
+
 export interface FrontVerbs {
   /** Password login of the built-in client `basic` (CSC API v1 §11.2, v2.2 §11.2). */
   login: {
@@ -158,7 +179,8 @@ export interface FrontVerbs {
     request: {
       origin: Origin
       bearer: string
-      sad: string
+      /** Absent where the bearer token is itself the authorization: one of scope `credential`. */
+      sad?: string
       credentialId: string
       /** Base64, each of the length of `mechanism.hash`. */
       digests: string[]
@@ -168,6 +190,95 @@ export interface FrontVerbs {
     }
     /** Base64, in the order of the digests. */
     response: { operation: string; signatures: string[] }
+  }
+  /** What a signer shall be asked on our own pages: by an OAuth client, or by a session that gets a handle. */
+  requestApproval: {
+    request: {
+      origin: Origin
+      /** The uid of the interaction, or the handle. Only its hash is stored. */
+      name: string
+      kind: ApprovalKind
+      credentialId?: string
+      /** CSC `signatureQualifier`: the service picks the credential. */
+      qualifier?: string
+      numSignatures?: number
+      /** Base64; absent for an open authorization. */
+      digests?: string[]
+      digestAlgorithm?: DigestAlgorithm
+      /** What the client calls the files. */
+      labels?: string[]
+      description?: string
+    } & ({ way: 'oauth'; clientId: string; redirectUri: string } | { way: 'handle'; bearer: string })
+    /** `nonce` is the key of the comparison code, base64url. */
+    response: { approvalId: string; comparison: string; nonce: string; expiresIn: number }
+  }
+  /** What the page shows to the signer; the first whose credential it is becomes the one who is asked. */
+  readApproval: {
+    request: { origin: Origin; bearer: string } & ({ name: string } | { approvalId: string })
+    response: ShownApproval
+  }
+  /** What waits for the signer's answer and was asked for with a handle. */
+  listApprovals: {
+    request: { origin: Origin; bearer: string }
+    response: { approvals: ShownApproval[] }
+  }
+  /** The signer's yes. `remember` lets the client come back without asking, for service approvals of an OAuth client. */
+  approve: {
+    request: { origin: Origin; bearer: string; approvalId: string; factors: PresentedFactors; remember?: boolean }
+    response: Record<string, never>
+  }
+  deny: {
+    request: { origin: Origin; bearer: string; approvalId: string }
+    response: Record<string, never>
+  }
+  /** The access token of an approval that was given: once. */
+  exchange: {
+    request: {
+      origin: Origin
+      name: string
+      /** SHA-256 of the access token, base64. */
+      tokenHash: string
+      /** `jkt:` or `x5t:` and a SHA-256, base64url: what must come with the token. */
+      confirmation?: string
+    }
+    response: {
+      expiresIn: number
+      kind: ApprovalKind
+      approvalId: string
+      remember: boolean
+      nonce: string
+      credentialId?: string
+    }
+  }
+  /** The SAD of an approval that a handle names: once, and only for the session that asked. */
+  collect: {
+    request: { origin: Origin; bearer: string; name: string }
+    response: { pending: true } | { pending?: never; sad: string; expiresIn: number }
+  }
+  /** Another access token by an approval that is remembered. The front has seen the refresh token and spent it. */
+  refreshGrant: {
+    request: { origin: Origin; name: string; tokenHash: string; confirmation?: string }
+    response: { expiresIn: number }
+  }
+  /** Ends everything that was made of an approval. */
+  revokeGrant: {
+    request: { origin: Origin; name: string; why: 'token_revoked' | 'code_replayed' | 'refresh_token_replayed' }
+    response: Record<string, never>
+  }
+  /** Ends one access token of a client, and its session. */
+  revokeAccess: {
+    request: { origin: Origin; clientId: string; tokenHash: string }
+    response: { found: boolean }
+  }
+  /** A token of a client itself, without a signer (client credentials). */
+  clientToken: {
+    request: { origin: Origin; clientId: string; tokenHash: string; confirmation?: string }
+    response: { expiresIn: number }
+  }
+  /** 32 bytes, base64, the same for every front: the key of its cookies and of what the OAuth 2 server keeps. */
+  frontSecret: {
+    request: Record<string, never>
+    response: { secret: string }
   }
   /** Announces the boot key of a front's log writer: DER SubjectPublicKeyInfo (Ed25519), base64. */
   announce: {
@@ -210,6 +321,8 @@ export interface FactorSummary {
   demo: boolean
   createdAt: string
 }
+
+export type ClientAuth = 'secret' | 'private-key-jwt' | 'tls' | 'none'
 
 export interface ClientSummary {
   clientId: string
@@ -275,9 +388,27 @@ export interface AdminVerbs {
     response: { state: CredentialSummary['state']; request?: string }
   }
   'client.create': {
-    request: { name: string; redirectUri?: string }
-    response: { clientId: string; clientSecret: string }
+    request: {
+      name: string
+      redirectUris?: string[]
+      /** How it proves who it is; with a secret, unless said. */
+      auth?: ClientAuth
+      /** JSON Web Key Set of a client that has no secret, JSON. */
+      jwks?: string
+      /** Both, unless said. */
+      scopes?: ApprovalKind[]
+    }
+    /** The secret, of a client that has one. */
+    response: { clientId: string; clientSecret?: string }
   }
+  /** What is absent stays as it is. Another way to prove who it is takes a new client. */
+  'client.change': {
+    request: { clientId: string; name?: string; redirectUris?: string[]; jwks?: string; scopes?: ApprovalKind[] }
+    response: Record<string, never>
+  }
+  /** The signers whose credentials a client reaches with a token of its own. */
+  'client.assign': { request: { clientId: string; signer: string }; response: Record<string, never> }
+  'client.unassign': { request: { clientId: string; signer: string }; response: Record<string, never> }
   'client.list': { request: Record<string, never>; response: { clients: ClientSummary[] } }
   'client.disable': { request: { clientId: string }; response: Record<string, never> }
   'client.rotate': { request: { clientId: string }; response: { clientSecret: string } }
@@ -315,6 +446,9 @@ export const ADMIN_ROLE: { readonly [V in AdminVerb]: OperatorRole | 'any' } = {
   'credential.import': 'registration',
   'credential.renew': 'registration',
   'client.create': 'system',
+  'client.change': 'system',
+  'client.assign': 'registration',
+  'client.unassign': 'registration',
   'client.list': 'any',
   'client.disable': 'system',
   'client.rotate': 'system',

@@ -19,6 +19,7 @@ export const ERROR_CODES = [
   'password_weak',
   'passkey_rejected',
   'form_foreign', // a form that did not come from our own page
+  'client_unknown', // also: disabled, or not allowed to ask for this
   // which key
   'credential_unknown', // also: somebody else's
   'credential_disabled',
@@ -46,6 +47,8 @@ export const ERROR_CODES = [
   'retry_in_progress', // the same request is being answered
   'retry_spent', // it ended without signatures
   'retry_contradicts', // the key was used with another request
+  'approval_unknown', // unknown, over, answered already, or another signer's
+  'approval_denied',
   'algorithm_missing',
   'algorithm_invalid',
   'algorithm_parameters_missing',
@@ -58,6 +61,7 @@ export const ERROR_CODES = [
   'body_too_large',
   'media_type_unsupported',
   // the service
+  'too_often', // this one caller asks more often than makes sense
   'overloaded', // refused before anything was spent
   'unavailable', // database, log or device; nothing is released
   'internal',

@@ -9,6 +9,7 @@ export type CredentialId = Branded<'credential'>
 export type SessionId = Branded<'session'>
 export type FactorId = Branded<'factor'>
 export type AuthorizationId = Branded<'authorization'>
+export type ApprovalId = Branded<'approval'>
 export type OperatorId = Branded<'operator'>
 /** One audited operation; the intention and the outcome of a signing share it. */
 export type OperationId = Branded<'operation'>

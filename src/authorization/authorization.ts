@@ -1,5 +1,7 @@
+import type { Tx } from '../audit/transaction-log.js'
+import type { RowBinding } from '../binding.js'
 import type { DigestAlgorithm } from '../digest.js'
-import type { AuthorizationId, ClientId, CredentialId, SessionId, SignerId } from '../ids.js'
+import type { ApprovalId, AuthorizationId, ClientId, CredentialId, SessionId, SignerId } from '../ids.js'
 
 /** The signer's recorded agreement to sign with one credential until a given time, as the database keeps it. */
 export interface Authorization {
@@ -18,6 +20,9 @@ export interface Authorization {
   /** JSON: which factor and step, and whether a PIN, agreed. */
   readonly evidence: string
   readonly expires_at: Date
+  /** `token`: named by an access token, whose session is its own; it serves any session of its signer and client. */
+  readonly via: 'session' | 'token'
+  readonly approval_id: ApprovalId | null
   readonly binding: Uint8Array
 }
 
@@ -36,7 +41,43 @@ export function authorizationFields(a: Omit<Authorization, 'binding'>) {
     a.total,
     a.evidence,
     a.expires_at,
+    // Each under its name, and only where it is not as rows of before 0003 are.
+    ...(a.via === 'session' ? [] : ['via', a.via]),
+    ...(a.approval_id === null ? [] : ['approval', a.approval_id]),
   ]
+}
+
+/** Records an agreement, bound, with its whole budget ahead of it. */
+export async function insertAuthorization(
+  tx: Tx,
+  binding: RowBinding,
+  row: Omit<Authorization, 'binding'>,
+  more: { description: string | null; createdAt: Date },
+): Promise<void> {
+  await tx.query(
+    `insert into paraph.authorization (id, signer_id, client_id, credential_id, session_id, sad_hash, kind, digest_algorithm, digests,
+       remaining, total, evidence, description, created_at, expires_at, via, approval_id, binding)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
+    [
+      row.id,
+      row.signer_id,
+      row.client_id,
+      row.credential_id,
+      row.session_id,
+      row.sad_hash,
+      row.kind,
+      row.digest_algorithm,
+      row.digests,
+      row.total,
+      row.evidence,
+      more.description,
+      more.createdAt,
+      row.expires_at,
+      row.via,
+      row.approval_id,
+      binding.mac('authorization', authorizationFields(row)),
+    ],
+  )
 }
 
 /** Whether every wanted digest, counted with its repetitions, is among the authorized ones. */

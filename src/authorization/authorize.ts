@@ -16,7 +16,7 @@ import {
   verifyFactors,
 } from '../identity/verify-factors.js'
 import { type AuthorizationId, type CredentialId, isUuid, newId } from '../ids.js'
-import { authorizationFields } from './authorization.js'
+import { insertAuthorization as insertRow } from './authorization.js'
 
 /** Life of a SAD in seconds; shorter where the session ends sooner. */
 const SAD_SECONDS = 300
@@ -134,6 +134,7 @@ async function readContext(services: AuthorizeServices, tx: Tx, request: Request
   if (row !== undefined) services.requireClock(row.now)
   const caller = callerOf(row)
   if (typeof caller === 'string') throw new ServiceError(caller)
+  if (caller.scope !== 'service') throw new ServiceError('scope_missing')
   // Anything that is no id at all asks the database like an id that nobody has.
   const id = (isUuid(request.credentialId) ? request.credentialId : newId()) as CredentialId
   return { caller, credential: await readCredential(tx, services.binding, id) }
@@ -195,28 +196,9 @@ async function insertAuthorization(
     total: request.numSignatures,
     evidence: JSON.stringify(evidence),
     expires_at: new Date(expires),
+    via: 'session' as const,
+    approval_id: null,
   }
-  await tx.query(
-    `insert into paraph.authorization (id, signer_id, client_id, credential_id, session_id, sad_hash, kind, digest_algorithm, digests,
-       remaining, total, evidence, description, created_at, expires_at, binding)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15)`,
-    [
-      row.id,
-      row.signer_id,
-      row.client_id,
-      row.credential_id,
-      row.session_id,
-      row.sad_hash,
-      row.kind,
-      row.digest_algorithm,
-      row.digests,
-      row.total,
-      row.evidence,
-      request.description ?? null,
-      session.now,
-      row.expires_at,
-      services.binding.mac('authorization', authorizationFields(row)),
-    ],
-  )
+  await insertRow(tx, services.binding, row, { description: request.description ?? null, createdAt: session.now })
   return { id: row.id, expiresIn: Math.floor((expires - session.now.getTime()) / 1000) }
 }

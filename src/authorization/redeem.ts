@@ -70,7 +70,7 @@ export async function redeem(
   const { caller } = context
   const { credential, digests } = scope
   const operation = newId<OperationId>()
-  const common = signingEvent(operation, caller, origin, context.authorization?.id, scope)
+  const common = signingEvent(operation, caller, origin, context.authorization, scope)
   let authorization: Authorization
   try {
     authorization = requireAuthorized(services.binding, context, scope)
@@ -91,6 +91,9 @@ export async function redeem(
       retry,
     },
   )
+  // The caller's own session is alive; that of a token used as a SAD is no business of his.
+  if (why === FLUSH_REASON.sessionEnded && authorization.session_id !== caller.sessionId)
+    throw new ServiceError('sad_unknown')
   if (why !== FLUSH_REASON.asWished) throw refusalAtSpending(why)
   return new SigningPermit(operation, scope)
 }
@@ -124,7 +127,7 @@ export function requireGranted(
     authorization === undefined ||
     authorization.signer_id !== caller.signerId ||
     authorization.client_id !== caller.clientId ||
-    authorization.session_id !== caller.sessionId ||
+    (authorization.via === 'session' && authorization.session_id !== caller.sessionId) ||
     authorization.credential_id !== credential.id
   ) {
     throw new ServiceError('sad_unknown')
@@ -139,7 +142,7 @@ export function requireGranted(
 export function grantOf(caller: Caller, authorization: Authorization, credential: Credential): Grant {
   return {
     authorization: authorization.id,
-    session: caller.sessionId,
+    session: authorization.session_id,
     signer: caller.signerId,
     client: caller.clientId,
     credential: credential.id,
@@ -174,7 +177,7 @@ export function signingEvent(
   op: OperationId,
   caller: Caller,
   origin: Origin,
-  authorization: string | undefined,
+  authorization: Authorization | undefined,
   { credential, mechanism, digests }: PermitScope,
 ) {
   const retainUntil = new Date(credential.not_after ?? Date.now())
@@ -187,15 +190,24 @@ export function signingEvent(
     evidence: {
       client: caller.clientId,
       signer: caller.signerId,
-      session: caller.sessionId,
+      session: sessionOf(caller, authorization),
       credential: credential.id,
       key: keyName(credential.public_key),
       ...(credential.serial_number === null ? {} : { certificate: credential.serial_number }),
-      ...(authorization === undefined ? {} : { authorization }),
+      ...(authorization === undefined ? {} : { authorization: authorization.id }),
     },
     digests: digests.map(({ bytes }) => bytes),
     retainUntil,
   } as const satisfies Omit<AuditEvent, 'type' | 'outcome'>
+}
+
+/** The session that a signature belongs to: the authorization's, which an access token may bring into any of the caller's. */
+function sessionOf(caller: Caller, authorization: Authorization | undefined): string {
+  const own =
+    authorization?.via === 'token' &&
+    authorization.signer_id === caller.signerId &&
+    authorization.client_id === caller.clientId
+  return own ? authorization.session_id : caller.sessionId
 }
 
 export function deniedEvent(common: ReturnType<typeof signingEvent>, error: unknown): AuditEvent {

@@ -7,6 +7,7 @@ import { ServiceError } from '../errors.js'
 import { type Caller, callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
 import { secretHash } from '../identity/secret-value.js'
 import {
+  type ApprovalId,
   type AuthorizationId,
   type ClientId,
   type CredentialId,
@@ -38,7 +39,8 @@ export interface Counters {
 
 interface Asked {
   readonly bearer: string
-  readonly sad: string
+  /** Absent where the token in the header is the authorization. */
+  readonly sad?: string
   readonly credentialId: string
   readonly retryKey?: string
 }
@@ -67,7 +69,8 @@ type Row = TokenRow & {
   r_signatures: Uint8Array | null
   r_state: number | null
   r_deadline: Date | null
-} & Omit<Authorization & Counters, 'id' | 'signer_id' | 'client_id' | 'session_id' | 'scope'>
+  a_approval: ApprovalId | null
+} & Omit<Authorization & Counters, 'id' | 'signer_id' | 'client_id' | 'session_id' | 'approval_id'>
 
 const MAX_BATCH = 256
 const MAX_WAITING = 4096
@@ -88,11 +91,15 @@ export class SigningContexts {
     this.#cache = cache
   }
 
-  /** @throws ServiceError `token_unknown`, `token_expired`, `unavailable`, `overloaded`; TamperedRow */
+  /**
+   * @throws ServiceError `token_unknown`, `token_expired`, `scope_missing`, `sad_missing`, `sad_unknown`, `unavailable`,
+   *   `overloaded`; TamperedRow
+   */
   async load(request: Asked): Promise<SigningContext> {
     const row = await this.#ask(request)
     const caller = callerOf(row)
     if (typeof caller === 'string') throw new ServiceError(caller)
+    requireNamed(caller, request)
     return {
       caller,
       credential: row.c_id === null ? undefined : await this.#credential(row.c_id, row.c_version),
@@ -119,7 +126,8 @@ export class SigningContexts {
     return new Promise((resolve, reject) => {
       this.#waiting.push({
         token: secretHash(request.bearer),
-        sad: secretHash(request.sad),
+        // A token that is an authorization needs no SAD beside it.
+        sad: secretHash(request.sad ?? request.bearer),
         // Anything that is no id at all asks like an id that nobody has.
         credential: (isUuid(request.credentialId) ? request.credentialId : newId()) as CredentialId,
         key: request.retryKey === undefined ? null : secretHash(request.retryKey),
@@ -141,7 +149,8 @@ export class SigningContexts {
           name: 'signing_context',
           text: `select ${TOKEN_COLUMNS}, paraph.now() as now, c.id as c_id, c.version as c_version, a.id as a_id,
                    a.signer_id as a_signer, a.client_id as a_client, a.credential_id, a.session_id as a_session, a.sad_hash, a.kind,
-                   a.digest_algorithm, a.digests, a.total, a.used, a.evidence, a.expires_at, a.revoked_at, a.binding,
+                   a.digest_algorithm, a.digests, a.total, a.used, a.evidence, a.expires_at, a.revoked_at, a.via,
+                   a.approval_id as a_approval, a.binding,
                    r.op as r_op, r.body_hash as r_body, r.signatures as r_signatures, n.state as r_state, n.deadline as r_deadline
                  from unnest($1::bytea[], $2::bytea[], $3::uuid[], $4::bytea[]) with ordinality as q (token, sad, credential, key, ord)
                  left join paraph.token t on t.hash = q.token ${TOKEN_JOINS}
@@ -169,6 +178,16 @@ export class SigningContexts {
   }
 }
 
+/** A token of a credential names its own authorization and no other; one for the service names none. */
+function requireNamed({ scope }: Caller, { bearer, sad }: Asked): void {
+  if (scope === 'credential') {
+    if (sad !== undefined && sad !== bearer) throw new ServiceError('sad_unknown')
+  } else {
+    if (scope !== 'service') throw new ServiceError('scope_missing')
+    if (sad === undefined) throw new ServiceError('sad_missing')
+  }
+}
+
 function authorizationOf(row: Row): (Authorization & Counters) | undefined {
   if (row.a_id === null) return undefined
   const {
@@ -182,6 +201,7 @@ function authorizationOf(row: Row): (Authorization & Counters) | undefined {
     evidence,
     expires_at,
     revoked_at,
+    via,
     binding,
   } = row
   return {
@@ -189,6 +209,7 @@ function authorizationOf(row: Row): (Authorization & Counters) | undefined {
     signer_id: row.a_signer,
     client_id: row.a_client,
     session_id: row.a_session,
+    approval_id: row.a_approval,
     ...{
       credential_id,
       sad_hash,
@@ -200,6 +221,7 @@ function authorizationOf(row: Row): (Authorization & Counters) | undefined {
       evidence,
       expires_at,
       revoked_at,
+      via,
       binding,
     },
   }

@@ -1,4 +1,6 @@
-import { type Command, InvalidArgumentError } from 'commander'
+import { readFileSync } from 'node:fs'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import type { AdminVerbs, ApprovalKind } from '../activation.js'
 import { type AdminOptions, adminCommand, callWorker, given } from './admin.js'
 import { facts, print, table } from './output.js'
 import { keptIn } from './secret-out.js'
@@ -6,10 +8,19 @@ import { keptIn } from './secret-out.js'
 const HELP = `
 Examples:
   paraph client create --name "Signing app" --redirect-uri https://app.example.test/callback --json
+  paraph client create --name "Archive" --auth private-key-jwt --jwks archive.jwks.json --scope service
+  paraph client assign --client 0198… --signer anna@example.test
   paraph client rotate 0198… --secret-out app.secret
 
-The client "basic" is part of the service: it stands for logins with a password (CSC auth/login).`
+The clients "basic" and "pages" are part of the service: they stand for logins with a password (CSC auth/login), and for
+the service's own pages.`
 
+const REDIRECT_URI = 'where signers return to, may be repeated: https, or http to this computer'
+const JWKS = 'file with its public keys (private-key-jwt), or its certificates as x5c (tls): a JSON Web Key Set'
+const SCOPE = new Option('--scope <scope...>', 'what it may ask for; both unless said').choices([
+  'service',
+  'credential',
+])
 const SECRET_OUT = 'write the secret to the new FILE, readable by you only, instead of printing it'
 
 /** Adds `paraph client`. */
@@ -25,9 +36,39 @@ export function registerClient(program: Command): void {
     .summary('register an application')
     .description('Registers an application, and tells its secret once.')
     .requiredOption('--name <name>', 'shown to signers who approve it')
-    .option('--redirect-uri <URI>', 'where signers return to: https, or http to this computer', parseRedirectUri)
+    .option('--redirect-uri <URI>', REDIRECT_URI, parseRedirectUri)
+    .addOption(
+      new Option('--auth <method>', 'how it proves who it is')
+        .choices(['secret', 'private-key-jwt', 'tls', 'none'])
+        .default('secret'),
+    )
+    .option('--jwks <FILE>', JWKS)
+    .addOption(SCOPE)
     .option('--secret-out <FILE>', SECRET_OUT)
     .action(create)
+
+  adminCommand(client, 'change')
+    .summary('change what is registered of it')
+    .description('Changes what is registered of an application. What is not named stays as it is.')
+    .argument('<clientId>', 'as the list shows it')
+    .option('--name <name>', 'shown to signers who approve it')
+    .option('--redirect-uri <URI>', REDIRECT_URI, parseRedirectUri)
+    .option('--jwks <FILE>', JWKS)
+    .addOption(SCOPE)
+    .action(change)
+
+  const assignment = (name: 'assign' | 'unassign') =>
+    adminCommand(client, name)
+      .requiredOption('--client <clientId>', 'as the list shows it')
+      .requiredOption('--signer <signer>', 'login or id')
+  assignment('assign')
+    .summary('let it reach the credentials of a signer')
+    .description('Lets an application reach the credentials of a signer with a token of its own (client credentials).')
+    .action(assign)
+  assignment('unassign')
+    .summary('let it no longer reach them')
+    .description('Takes the credentials of a signer out of the reach of an application.')
+    .action(unassign)
 
   adminCommand(client, 'list').summary('list applications').description('Lists all applications.').action(list)
 
@@ -49,20 +90,59 @@ interface SecretOptions extends AdminOptions {
   readonly secretOut?: string
 }
 
-async function create(options: SecretOptions & { name: string; redirectUri?: string }): Promise<void> {
-  const { name, redirectUri, secretOut } = options
+interface Registered extends AdminOptions {
+  readonly redirectUri?: string[]
+  readonly jwks?: string
+  readonly scope?: ApprovalKind[]
+}
+
+async function create(
+  options: SecretOptions & Registered & { name: string; auth: AdminVerbs['client.create']['request']['auth'] },
+): Promise<void> {
+  const { name, auth, secretOut } = options
   const { clientId, clientSecret } = await keptIn(
     secretOut,
     0o600,
-    () => callWorker(options, 'client.create', { name, ...given({ redirectUri }) }),
+    () => callWorker(options, 'client.create', { name, ...given({ auth }), ...registered(options) }),
     (made) => made.clientSecret,
   )
-  const secret = told(clientSecret, secretOut)
+  const secret = clientSecret === undefined ? NO_SECRET : told(clientSecret, secretOut)
   print(options, { clientId, ...secret.json }, [
     `${name} is registered.`,
     ...facts({ 'Client id': clientId, ...secret.facts }),
     secret.line,
   ])
+}
+
+const NO_SECRET = { json: {}, facts: {}, line: 'It has no secret.' }
+
+async function change(clientId: string, options: Registered & { name?: string }): Promise<void> {
+  const { name } = options
+  const answer = await callWorker(options, 'client.change', { clientId, ...given({ name }), ...registered(options) })
+  print(options, answer, ['The application is changed.'])
+}
+
+async function assign(options: AdminOptions & { client: string; signer: string }): Promise<void> {
+  const { client: clientId, signer } = options
+  print(options, await callWorker(options, 'client.assign', { clientId, signer }), ['The signer is assigned.'])
+}
+
+async function unassign(options: AdminOptions & { client: string; signer: string }): Promise<void> {
+  const { client: clientId, signer } = options
+  print(options, await callWorker(options, 'client.unassign', { clientId, signer }), ['The signer is not assigned.'])
+}
+
+function registered({ redirectUri: redirectUris, jwks, scope: scopes }: Registered) {
+  return given({ redirectUris, jwks: jwks === undefined ? undefined : readKeys(jwks), scopes })
+}
+
+/** @throws Error naming the file */
+function readKeys(file: string): string {
+  try {
+    return JSON.stringify(JSON.parse(readFileSync(file, 'utf8')))
+  } catch (cause) {
+    throw new Error(`${file} cannot be read as a JSON Web Key Set`, { cause })
+  }
 }
 
 async function rotate(clientId: string, options: SecretOptions): Promise<void> {
@@ -98,11 +178,12 @@ async function disable(clientId: string, options: AdminOptions): Promise<void> {
   print(options, answer, ['The application is disabled; the logins through it have ended.'])
 }
 
-function parseRedirectUri(text: string): string {
+/** May be given several times. */
+function parseRedirectUri(text: string, before: string[] = []): string[] {
   const url = URL.canParse(text) ? new URL(text) : undefined
   const local = url?.protocol === 'http:' && ['127.0.0.1', '[::1]', 'localhost'].includes(url.hostname)
   if (url === undefined || !(url.protocol === 'https:' || local) || url.hash !== '') {
     throw new InvalidArgumentError('Write an https address without #, or an http address of this computer.')
   }
-  return text
+  return [...before, text]
 }

@@ -7,7 +7,11 @@ import type { Credential } from './credential.js'
  * pending and a revoked one answer like a missing one.
  * @throws ServiceError `credential_unknown`, `credential_disabled`, `certificate_expired`
  */
-export function requireUsable(caller: Caller, credential: Credential | undefined, now: number): Credential {
+export function requireUsable(
+  caller: Pick<Caller, 'signerId'>,
+  credential: Credential | undefined,
+  now: number,
+): Credential {
   if (credential === undefined || credential.signer_id !== caller.signerId) throw new ServiceError('credential_unknown')
   if (credential.state === 'pending' || credential.state === 'revoked') throw new ServiceError('credential_unknown')
   if (credential.state !== 'active') throw new ServiceError('credential_disabled')

@@ -15,21 +15,63 @@ export interface IssuedTokens {
   readonly expiresIn: number
 }
 
+/** A session for somebody who holds no token of ours yet. */
+export async function openSession(
+  tx: Tx,
+  who: { signer: SignerId | null; client: ClientId; remembered: boolean },
+): Promise<{ session: SessionId; endsAt: Date; startedAt: Date }> {
+  const session = newId<SessionId>()
+  const { rows } = await tx.query<{ started_at: Date; ends_at: Date }>(
+    `with now as materialized (select paraph.now() as at)
+     insert into paraph.session (id, signer_id, client_id, started_at, ends_at, remembered)
+     select $1, $2, $3, at, at + make_interval(secs => $4), $5 from now returning started_at, ends_at`,
+    [session, who.signer, who.client, SESSION_SECONDS, who.remembered],
+  )
+  const { started_at: startedAt, ends_at: endsAt } = rows[0] as { started_at: Date; ends_at: Date }
+  return { session, startedAt, endsAt }
+}
+
+/** An access token that somebody else made, by its hash. It ends with its session. */
+export interface OutsideToken {
+  readonly hash: Uint8Array
+  readonly session: SessionId
+  readonly signer: SignerId | null
+  readonly client: ClientId
+  readonly scope: 'service' | 'credential'
+  readonly family: string
+  readonly approval: string | null
+  /** The key or certificate that must come with it, as the column says it. */
+  readonly confirmation: string | null
+  readonly endsAt: Date
+}
+
+export async function insertToken(tx: Tx, token: OutsideToken): Promise<void> {
+  await tx.query(
+    `insert into paraph.token (hash, kind, session_id, signer_id, client_id, scope, family, expires_at, confirmation, approval_id)
+     values ($1, 'access', $2, $3, $4, $5, $6, $7, $8, $9)`,
+    [
+      token.hash,
+      token.session,
+      token.signer,
+      token.client,
+      token.scope,
+      token.family,
+      token.endsAt,
+      token.confirmation,
+      token.approval,
+    ],
+  )
+}
+
 /** Starts a session and issues its tokens, inside the caller's transaction. */
 export async function startSession(
   tx: Tx,
   who: { signer: SignerId; client: ClientId; scope: string; rememberMe: boolean; family?: string },
 ): Promise<{ session: SessionId; tokens: IssuedTokens }> {
-  const session = newId<SessionId>()
   const accessToken = newSecretValue()
   const refreshToken = who.rememberMe ? newSecretValue() : undefined
   const family = who.family ?? newId()
-  await tx.query(
-    `with now as materialized (select paraph.now() as at)
-     insert into paraph.session (id, signer_id, client_id, started_at, ends_at, remembered)
-     select $1, $2, $3, at, at + make_interval(secs => $4), $5 from now`,
-    [session, who.signer, who.client, SESSION_SECONDS, who.rememberMe],
-  )
+  const { session } = await openSession(tx, { signer: who.signer, client: who.client, remembered: who.rememberMe })
   const insert = `insert into paraph.token (hash, kind, session_id, signer_id, client_id, scope, family, expires_at)
     values ($1, $2, $3, $4, $5, $8, $6, paraph.now() + make_interval(secs => $7))`
   await tx.query(insert, [

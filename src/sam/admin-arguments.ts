@@ -9,6 +9,15 @@ const name = { type: 'string', minLength: 1, maxLength: 255, pattern: '^[^\\x00-
 const id = { type: 'string', pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' } as const
 const password = { type: 'string', minLength: 12, maxLength: 1024 } as const
 
+const redirectUris = {
+  type: 'array',
+  maxItems: 20,
+  uniqueItems: true,
+  items: { type: 'string', format: 'redirect-uri', maxLength: 2048 },
+} as const
+const jwks = { type: 'string', format: 'public-jwks', maxLength: 65_536 } as const
+const scopes = { type: 'array', minItems: 1, uniqueItems: true, items: { enum: ['service', 'credential'] } } as const
+
 const object = (required: Record<string, unknown>, optional: Record<string, unknown> = {}) => ({
   type: 'object',
   required: Object.keys(required),
@@ -50,7 +59,13 @@ const schemas: Record<AdminVerb, object> = {
   'credential.revoke': object({ credentialID: id }),
   'credential.import': object({ credentialID: id, chain: { type: 'string', maxLength: 200_000 } }),
   'credential.renew': object({ credentialID: id }),
-  'client.create': object({ name }, { redirectUri: { type: 'string', format: 'redirect-uri', maxLength: 2048 } }),
+  'client.create': object(
+    { name },
+    { redirectUris, auth: { enum: ['secret', 'private-key-jwt', 'tls', 'none'] }, jwks, scopes },
+  ),
+  'client.change': object({ clientId: name }, { name, redirectUris, jwks, scopes }),
+  'client.assign': object({ clientId: name, signer: name }),
+  'client.unassign': object({ clientId: name, signer: name }),
   'client.list': object({}),
   'client.disable': object({ clientId: name }),
   'client.rotate': object({ clientId: name }),
@@ -68,6 +83,15 @@ const ajv = new Ajv({
       const url = new URL(text)
       const local = url.protocol === 'http:' && ['127.0.0.1', '[::1]', 'localhost'].includes(url.hostname)
       return (url.protocol === 'https:' || local) && url.hash === ''
+    },
+    // Public keys only, or certificates: nothing in it opens anything.
+    'public-jwks': (text: string) => {
+      try {
+        const { keys } = JSON.parse(text) as { keys: Record<string, unknown>[] }
+        return keys.length > 0 && keys.every((key) => typeof key['kty'] === 'string' && !('d' in key) && !('k' in key))
+      } catch {
+        return false
+      }
     },
   },
 })

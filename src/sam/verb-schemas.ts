@@ -31,6 +31,24 @@ const object = (required: Record<string, unknown>, optional: Record<string, unkn
 
 const onPage = { origin, bearer: value }
 
+const mechanism = {
+  type: 'object',
+  required: ['scheme', 'hash'],
+  additionalProperties: false,
+  properties: {
+    scheme: { enum: ['rsa-pkcs1', 'rsa-pss', 'ecdsa'] },
+    hash: algorithm,
+    saltLength: { type: 'integer', minimum: 0, maximum: 1024 },
+  },
+  if: { properties: { scheme: { const: 'rsa-pss' } } },
+  // biome-ignore lint/suspicious/noThenProperty: JSON Schema's keyword, not a promise
+  then: { required: ['saltLength'] },
+  else: { properties: { saltLength: false } },
+}
+
+const sha256 = { type: 'string', pattern: '^[A-Za-z0-9+/]{43}=$' } as const
+const confirmation = { type: 'string', pattern: '^(jkt|x5t):[A-Za-z0-9_-]{43}$' } as const
+
 const schemas: Record<FrontVerb, object> = {
   login: object({ origin, login: text, password: value, rememberMe: { type: 'boolean' } }),
   refresh: object({ origin, refreshToken: value }),
@@ -60,29 +78,51 @@ const schemas: Record<FrontVerb, object> = {
     },
     { digests: { ...digests, maxItems: 10_000 }, digestAlgorithm: algorithm, description: text },
   ),
-  sign: object(
-    {
-      origin,
-      bearer: value,
-      sad: value,
-      credentialId: value,
-      digests,
-      mechanism: {
-        type: 'object',
-        required: ['scheme', 'hash'],
-        additionalProperties: false,
-        properties: {
-          scheme: { enum: ['rsa-pkcs1', 'rsa-pss', 'ecdsa'] },
-          hash: algorithm,
-          saltLength: { type: 'integer', minimum: 0, maximum: 1024 },
-        },
-        if: { properties: { scheme: { const: 'rsa-pss' } } },
-        // biome-ignore lint/suspicious/noThenProperty: JSON Schema's keyword, not a promise
-        then: { required: ['saltLength'] },
-        else: { properties: { saltLength: false } },
+  requestApproval: {
+    ...object(
+      { origin, name: value, kind: { enum: ['service', 'credential'] }, way: { enum: ['oauth', 'handle'] } },
+      {
+        clientId: text,
+        redirectUri: value,
+        bearer: value,
+        credentialId: value,
+        qualifier: text,
+        numSignatures: { type: 'number' },
+        digests: { ...digests, maxItems: 10_000 },
+        digestAlgorithm: algorithm,
+        labels: { type: 'array', maxItems: 10_000, items: text },
+        description: text,
       },
-    },
-    { retryKey: { type: 'string', pattern: '^[\\x21-\\x7e]{1,255}$' } },
+    ),
+    if: { properties: { way: { const: 'oauth' } } },
+    // biome-ignore lint/suspicious/noThenProperty: JSON Schema's keyword, not a promise
+    then: { required: ['clientId', 'redirectUri'], properties: { bearer: false } },
+    else: { required: ['bearer'], properties: { clientId: false, redirectUri: false, kind: { const: 'credential' } } },
+  },
+  readApproval: {
+    ...object({ origin, bearer: value }, { name: value, approvalId: value }),
+    oneOf: [{ required: ['name'] }, { required: ['approvalId'] }],
+  },
+  listApprovals: object({ origin, bearer: value }),
+  approve: object(
+    { origin, bearer: value, approvalId: value, factors: object({}, { code: value, pin: value }) },
+    { remember: { type: 'boolean' } },
+  ),
+  deny: object({ origin, bearer: value, approvalId: value }),
+  exchange: object({ origin, name: value, tokenHash: sha256 }, { confirmation }),
+  collect: object({ origin, bearer: value, name: value }),
+  refreshGrant: object({ origin, name: value, tokenHash: sha256 }, { confirmation }),
+  revokeGrant: object({
+    origin,
+    name: value,
+    why: { enum: ['token_revoked', 'code_replayed', 'refresh_token_replayed'] },
+  }),
+  revokeAccess: object({ origin, clientId: text, tokenHash: sha256 }),
+  clientToken: object({ origin, clientId: text, tokenHash: sha256 }, { confirmation }),
+  frontSecret: object({}),
+  sign: object(
+    { origin, bearer: value, credentialId: value, digests, mechanism },
+    { sad: value, retryKey: { type: 'string', pattern: '^[\\x21-\\x7e]{1,255}$' } },
   ),
   announce: object({
     bootId: { type: 'string', pattern: '^[0-9a-f-]{36}$' },

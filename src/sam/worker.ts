@@ -5,6 +5,16 @@ import { type Boot, newBoot } from '../audit/boot.js'
 import { Sequence } from '../audit/sequence.js'
 import { TransactionLog } from '../audit/transaction-log.js'
 import { authorize } from '../authorization/authorize.js'
+import { approve, deny } from '../authorization/decide-approval.js'
+import {
+  collectApproval,
+  exchangeApproval,
+  refreshGrant,
+  revokeAccessToken,
+  revokeGrant,
+} from '../authorization/exchange-approval.js'
+import { listApprovals, readApproval } from '../authorization/read-approval.js'
+import { requestApproval } from '../authorization/request-approval.js'
 import { SigningContexts } from '../authorization/signing-context.js'
 import { SigningLog } from '../authorization/signing-log.js'
 import { RowBinding } from '../binding.js'
@@ -25,6 +35,7 @@ import {
   renewRecoveryCodes,
 } from '../identity/account.js'
 import { activate, openLink } from '../identity/activate.js'
+import { issueClientToken } from '../identity/client-token.js'
 import { login, refresh, signIn } from '../identity/login.js'
 import { beginPasskey, registerPasskey, relyingPartyOf } from '../identity/passkey.js'
 import { PasswordHasher } from '../identity/password.js'
@@ -126,6 +137,19 @@ export async function startWorker(
     cancelReplacement: (request) => cancelReplacement(services, request).then(() => ({})),
     authorize: (request) => authorize(services, request),
     sign: (request) => signHash(services, request),
+    requestApproval: (request) => requestApproval(services, request),
+    readApproval: (request) => readApproval(services, request),
+    listApprovals: (request) => listApprovals(services, request),
+    approve: (request) => approve(services, request),
+    deny: (request) => deny(services, request),
+    exchange: (request) => exchangeApproval(services, request),
+    collect: (request) => collectApproval(services, request),
+    refreshGrant: (request) => refreshGrant(services, request),
+    revokeGrant: (request) => revokeGrant(services, request),
+    revokeAccess: (request) => revokeAccessToken(services, request),
+    clientToken: (request) => issueClientToken(services, request),
+    // Says nothing of the key that it is made with.
+    frontSecret: async () => ({ secret: binding.mac('front', []).toString('base64') }),
     announce: async ({ bootId, node, publicKey }) => {
       await announcer.announce({
         id: bootId as BootId,

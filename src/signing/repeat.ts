@@ -1,4 +1,4 @@
-import type { FrontVerbs } from '../activation.js'
+import type { FrontVerbs, Origin } from '../activation.js'
 import type { Authorization } from '../authorization/authorization.js'
 import {
   deniedEvent,
@@ -30,7 +30,7 @@ export interface RepeatServices extends RedeemServices {
  */
 export async function repeat(
   services: RepeatServices,
-  request: FrontVerbs['sign']['request'],
+  request: { readonly origin: Origin; readonly sad: string },
   context: SigningContext,
   scope: PermitScope,
   retry: RetryName,
@@ -38,7 +38,7 @@ export async function repeat(
 ): Promise<FrontVerbs['sign']['response']> {
   const { caller } = context
   const { credential } = scope
-  const common = signingEvent(newId<OperationId>(), caller, request.origin, context.authorization?.id, scope)
+  const common = signingEvent(newId<OperationId>(), caller, request.origin, context.authorization, scope)
   let authorization: Authorization
   let signatures: Uint8Array[]
   try {

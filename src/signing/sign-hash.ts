@@ -44,9 +44,11 @@ const OUTCOME_MS = 5000
  * @returns the signatures in the order of the digests
  * @throws ServiceError
  */
-export async function signHash(services: SignHashServices, request: Request): Promise<FrontVerbs['sign']['response']> {
-  const context = await loadContext(services, request)
+export async function signHash(services: SignHashServices, asked: Request): Promise<FrontVerbs['sign']['response']> {
+  const context = await loadContext(services, asked)
   services.requireClock(context.now)
+  // A token that is itself the authorization is its own SAD.
+  const request = { ...asked, sad: asked.sad ?? asked.bearer }
   const scope = await requireSignable(services, context, request)
   const retry = retryName(request, scope.credential.id, scope.digests)
   if (retry !== undefined && context.earlier !== undefined) {

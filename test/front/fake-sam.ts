@@ -19,7 +19,7 @@ export class FakeSam {
   /** Chunks of bytes as they arrived. */
   chunks = 0
   readonly #folder = mkdtempSync(join(tmpdir(), 'fake-sam-'))
-  #replies: Replies
+  #replies: Partial<Replies>
   readonly #sockets = new Set<Socket>()
   #server: Server | undefined
 
@@ -93,7 +93,7 @@ export class FakeSam {
   }
 }
 
-const HEALTHY: Replies = {
+const HEALTHY: Partial<Replies> = {
   login: ({ rememberMe }) => ({
     accessToken: 'access',
     expiresIn: 180,

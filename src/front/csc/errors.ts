@@ -48,6 +48,7 @@ const both = {
   login_disabled: notImplemented,
   refresh_token_unknown: refused('Invalid refresh_token'),
   revoke_token_unknown: refused('Invalid string parameter token'),
+  client_unknown: refused('Invalid parameter client_id'),
   credential_unknown: refused('Invalid parameter credentialID'),
   credential_disabled: refused('The credential identified by credentialID is disabled'),
   certificate_expired: refused((subject) => `Signing certificate '${subject}' is expired.`),
@@ -77,6 +78,7 @@ const both = {
   algorithm_invalid: refused('Invalid parameter signAlgo'),
   algorithm_parameters_missing: refused('Missing (or invalid type) string parameter signAlgoParams'),
   algorithm_parameters_invalid: refused('Invalid parameter signAlgoParams'),
+  approval_unknown: refused('Invalid parameter handle'),
   request_malformed: refused(MALFORMED),
   parameter_invalid: refused((detail) => detail || MALFORMED),
   method_unknown: notImplemented,
@@ -87,6 +89,7 @@ const both = {
     error: 'invalid_request',
     description: 'The content type must be application/json.',
   },
+  too_often: { status: 429, error: 'slow_down', description: 'Ask again later.' },
   overloaded: unavailable,
   unavailable,
   internal: failed,
@@ -120,6 +123,7 @@ const v1 = {
   pin_rejected: { status: 400, error: 'invalid_pin', description: 'The PIN is invalid' },
   pin_missing: refused('Missing (or invalid type) string parameter PIN'),
   pin_locked: refused('PIN locked'),
+  approval_denied: { status: 400, error: 'access_denied', description: DENIED },
 } satisfies Record<ErrorCode, CscError>
 
 const rejected: CscError = {
@@ -145,6 +149,7 @@ const v2 = {
   pin_rejected: rejected,
   pin_missing: rejected,
   pin_locked: refused('Credential locked'),
+  approval_denied: rejected,
 } satisfies Record<ErrorCode, CscError>
 
 const tables: Readonly<Record<ApiVersion, Readonly<Record<ErrorCode, CscError>>>> = { v1, v2 }

@@ -1,0 +1,210 @@
+import { createHmac, hash } from 'node:crypto'
+import type { Origin } from '../activation.js'
+import type { AuditEvent } from '../audit/event.js'
+import type { Tx } from '../audit/transaction-log.js'
+import { type RowBinding, TamperedRow } from '../binding.js'
+import type { Credential } from '../credentials/credential.js'
+import { readCredential } from '../credentials/credential-store.js'
+import { requireUsable } from '../credentials/require-usable.js'
+import type { DigestAlgorithm } from '../digest.js'
+import { ServiceError } from '../errors.js'
+import type { ApprovalId, ClientId, CredentialId, SessionId, SignerId } from '../ids.js'
+
+/** What a signer is asked to agree to: to let a client act, or to signatures with one credential. */
+export type ApprovalKind = 'service' | 'credential'
+
+/** What a signer is asked to agree to on our own pages, and what became of it, as the database keeps it. */
+export interface Approval {
+  readonly id: ApprovalId
+  /** SHA-256 of the name under which it was asked for: a handle, or the uid of an OAuth interaction. */
+  readonly name_hash: Uint8Array
+  readonly kind: ApprovalKind
+  readonly way: 'oauth' | 'handle'
+  /** A grant (`exchanged`) that was revoked is `denied` again. */
+  readonly state: 'pending' | 'approved' | 'denied' | 'exchanged'
+  readonly client_id: ClientId
+  /** The session that asked, of a handle. */
+  readonly session_id: SessionId | null
+  /** Nobody yet, until the signer whose credential it is reads it. */
+  readonly signer_id: SignerId | null
+  readonly credential_id: CredentialId | null
+  readonly qualifier: string | null
+  readonly digest_algorithm: DigestAlgorithm | null
+  readonly digests: readonly Uint8Array[] | null
+  readonly labels: readonly string[] | null
+  readonly total: number | null
+  readonly description: string | null
+  /** JSON: the credential that was asked for and does not exist. */
+  readonly details: string | null
+  /** Whether the signer chose that the client may come back without asking. */
+  readonly remember: boolean
+  readonly nonce: Uint8Array
+  /** JSON: which factor agreed, and in which session of our pages. */
+  readonly evidence: string | null
+  readonly created_at: Date
+  readonly expires_at: Date
+  readonly decided_at: Date | null
+  readonly exchanged_at: Date | null
+  readonly binding: Uint8Array
+}
+
+export const APPROVAL_COLUMNS = `id, name_hash, kind, way, state, client_id, session_id, signer_id, credential_id, qualifier, digest_algorithm,
+  digests, labels, total, description, details, remember, nonce, evidence, created_at, expires_at, decided_at, exchanged_at, binding`
+
+/** Fields under the row binding: everything. */
+export function approvalFields(a: Omit<Approval, 'binding'>) {
+  return [
+    a.id,
+    a.name_hash,
+    a.kind,
+    a.way,
+    a.state,
+    a.client_id,
+    a.session_id,
+    a.signer_id,
+    a.credential_id,
+    a.qualifier,
+    a.digest_algorithm,
+    a.digests,
+    a.labels?.map((label) => Buffer.from(label)),
+    a.total,
+    a.description,
+    a.details,
+    a.remember,
+    a.nonce,
+    a.evidence,
+    a.created_at,
+    a.expires_at,
+    a.decided_at,
+    a.exchanged_at,
+  ]
+}
+
+/** The only form in which a name is stored. */
+export function nameHash(name: string): Buffer {
+  return hash('sha256', `paraph/approval/v1\n${name}`, 'buffer')
+}
+
+/**
+ * Six digits that the page shows and that a client can compute as well once it has the nonce, so that a signer sees
+ * that both speak of the same files. The nonce is drawn after the digests are fixed: nobody can choose files for a code.
+ */
+export function comparisonCode(
+  a: Pick<Approval, 'id' | 'client_id' | 'credential_id' | 'digest_algorithm' | 'digests' | 'total' | 'nonce'>,
+): string {
+  const lines = [
+    'paraph/comparison/v1',
+    a.id,
+    a.client_id,
+    a.credential_id ?? '',
+    a.digest_algorithm ?? '',
+    String(a.total ?? 0),
+    ...(a.digests ?? []).map((digest) => Buffer.from(digest).toString('base64url')),
+  ]
+  const mac = createHmac('sha256', a.nonce).update(lines.join('\n')).digest()
+  return String(mac.readUIntBE(0, 6) % 1_000_000).padStart(6, '0')
+}
+
+/** An approval locked until the end of the transaction, and the database's time. */
+export interface LockedApproval {
+  readonly approval: Approval
+  readonly now: Date
+}
+
+/**
+ * The approval of that name or id, locked, its binding checked.
+ * @throws ServiceError `approval_unknown`; TamperedRow
+ */
+export async function lockApproval(
+  tx: Tx,
+  binding: RowBinding,
+  which: { name: string } | { id: string },
+): Promise<LockedApproval> {
+  const [condition, value] = 'name' in which ? ['name_hash = $1', nameHash(which.name)] : ['id = $1', which.id]
+  const { rows } = await tx.query(
+    `select ${APPROVAL_COLUMNS}, paraph.now() as now from paraph.approval where ${condition} for update`,
+    [value],
+  )
+  const row = rows[0] as (Approval & { now: Date }) | undefined
+  if (row === undefined) throw new ServiceError('approval_unknown')
+  const { now, ...approval } = row
+  if (!binding.fits('approval', approvalFields(approval), approval.binding)) throw new TamperedRow('approval')
+  return { approval, now }
+}
+
+/** Writes what became of it; the caller holds the row's lock. */
+export async function writeApproval(
+  tx: Tx,
+  binding: RowBinding,
+  before: Approval,
+  changes: Partial<Approval>,
+): Promise<Approval> {
+  const after = { ...before, ...changes }
+  const sealed = { ...after, binding: binding.mac('approval', approvalFields(after)) }
+  await tx.query(
+    `update paraph.approval set state = $2, signer_id = $3, credential_id = $4, remember = $5, evidence = $6, decided_at = $7,
+            exchanged_at = $8, binding = $9 where id = $1`,
+    [
+      sealed.id,
+      sealed.state,
+      sealed.signer_id,
+      sealed.credential_id,
+      sealed.remember,
+      sealed.evidence,
+      sealed.decided_at,
+      sealed.exchanged_at,
+      sealed.binding,
+    ],
+  )
+  return sealed
+}
+
+/**
+ * The signer's usable credential that the approval names, if its policy allows what is asked for.
+ * @throws ServiceError `credential_unknown`, `credential_disabled`, `certificate_expired`, `signature_count_too_high`,
+ *   `digests_missing`; TamperedRow
+ */
+export async function requireApprovable(
+  tx: Tx,
+  binding: RowBinding,
+  asked: Pick<Approval, 'total' | 'digests'>,
+  whose: { signer: SignerId; credential: CredentialId },
+  now: number,
+): Promise<Credential> {
+  const found = await readCredential(tx, binding, whose.credential)
+  const credential = requireUsable({ signerId: whose.signer }, found, now)
+  if (asked.total === null || asked.total > credential.multisign) throw new ServiceError('signature_count_too_high')
+  if (asked.digests === null && credential.scal === '2') throw new ServiceError('digests_missing')
+  return credential
+}
+
+type ApprovalEvent = 'approval.requested' | 'approval.granted' | 'approval.denied'
+
+/** What the log says of an approval, but for what became of it. */
+export function approvalEvent<Type extends ApprovalEvent>(
+  type: Type,
+  approval: Pick<Approval, 'id' | 'kind' | 'way' | 'client_id' | 'signer_id' | 'credential_id' | 'total' | 'digests'>,
+  origin: Origin,
+  session: SessionId | null,
+) {
+  const { signer_id: signer, credential_id: credential } = approval
+  return {
+    type,
+    outcome: 'ok',
+    actor: signer === null ? { kind: 'client', id: approval.client_id } : { kind: 'signer', id: signer },
+    origin,
+    facts: {
+      kind: approval.kind,
+      way: approval.way,
+      ...(approval.total === null ? {} : { total: approval.total }),
+    },
+    evidence: {
+      client: approval.client_id,
+      approval: approval.id,
+      ...(signer === null ? {} : { signer }),
+      ...(credential === null ? {} : { credential }),
+      ...(session === null ? {} : { session }),
+    },
+    ...(approval.digests === null ? {} : { digests: approval.digests }),
+  } as const satisfies AuditEvent
+}

@@ -1,0 +1,148 @@
+import type { FrontVerbs } from '../activation.js'
+import type { AuditEvent } from '../audit/event.js'
+import type { Record, Tx } from '../audit/transaction-log.js'
+import { isRefusal, reasonOf } from '../binding.js'
+import type { Credential } from '../credentials/credential.js'
+import { ServiceError } from '../errors.js'
+import type { Caller } from '../identity/caller.js'
+import { requireClient } from '../identity/client.js'
+import { requirePageCaller } from '../identity/page-caller.js'
+import { type FactorEvidence, type FactorServices, verifyFactors } from '../identity/verify-factors.js'
+import { type CredentialId, isUuid } from '../ids.js'
+import { type Approval, approvalEvent, lockApproval, requireApprovable, writeApproval } from './approval.js'
+
+type Approve = FrontVerbs['approve']['request']
+
+/**
+ * The signer's yes, on our own page: his factors, verified, for signatures; a fresh session of the page for letting a
+ * client act. Durable on return, in one transaction: the code is burned, the approval says so, and so does the log. It
+ * authorizes nothing yet: whoever asked exchanges it, once.
+ * @throws ServiceError `token_unknown`, `token_expired`, `scope_missing`, `approval_unknown` also for one that is
+ *   answered already, what `requireApprovable` and `verifyFactors` throw; TamperedRow
+ */
+export async function approve(services: FactorServices, request: Approve): Promise<Empty> {
+  const { caller, approval, credential } = await open(services, request)
+  const yes = async (tx: Tx, record: Record, evidence: FactorEvidence | undefined) => {
+    const { approval: current, now } = await lockApproval(tx, services.binding, { id: approval.id })
+    if (!isOpen(current, caller, now)) {
+      record(deniedEvent(request, approval, caller, 'approval_unknown'))
+      return new ServiceError('approval_unknown')
+    }
+    const approved = await writeApproval(tx, services.binding, current, {
+      state: 'approved',
+      decided_at: now,
+      remember: approval.kind === 'service' && approval.way === 'oauth' && request.remember === true,
+      evidence: JSON.stringify({ ...evidence, pages: caller.sessionId }),
+    })
+    const event = approvalEvent('approval.granted', approved, request.origin, caller.sessionId)
+    record({
+      ...event,
+      facts: { ...event.facts, remember: approved.remember ? 1 : 0 },
+      evidence: { ...event.evidence, ...(evidence === undefined ? {} : { factor: evidence.factor }) },
+    })
+    return {}
+  }
+  if (credential === undefined) {
+    const outcome = await services.transactions.transact((tx, record) => yes(tx, record, undefined))
+    if (outcome instanceof ServiceError) throw outcome
+    return outcome
+  }
+  const question = {
+    signer: caller.signerId,
+    code: request.factors.code ?? '',
+    pin: request.factors.pin ?? '',
+    pinHash: credential.pin_hash,
+    denied: (why: string) => deniedEvent(request, approval, caller, why),
+  }
+  return verifyFactors(services, question, yes)
+}
+
+/**
+ * The signer's no.
+ * @throws ServiceError `token_unknown`, `token_expired`, `scope_missing`, `approval_unknown`; TamperedRow
+ */
+export async function deny(services: FactorServices, request: FrontVerbs['deny']['request']): Promise<Empty> {
+  const { transactions, binding } = services
+  return transactions.transact(async (tx, record) => {
+    const caller = await requirePageCaller(tx, request.bearer)
+    const { approval, now } = await lockOwn(tx, services, request.approvalId)
+    if (!isOpen(approval, caller, now)) throw new ServiceError('approval_unknown')
+    const denied = await writeApproval(tx, binding, approval, { state: 'denied', decided_at: now })
+    record(approvalEvent('approval.denied', denied, request.origin, caller.sessionId))
+    return {}
+  })
+}
+
+type Empty = { [key: string]: never }
+
+interface Opened {
+  readonly caller: Caller
+  readonly approval: Approval
+  /** Of signatures. */
+  readonly credential: Credential | undefined
+}
+
+/** What can be refused before anything is compared, with its entry in the log. */
+async function open(services: FactorServices, request: Approve): Promise<Opened> {
+  const { transactions, binding, clock } = services
+  let known: { caller: Caller; approval?: Approval } | undefined
+  try {
+    return await transactions.transact(async (tx) => {
+      const caller = await requirePageCaller(tx, request.bearer)
+      known = { caller }
+      const { approval, now } = await lockOwn(tx, services, request.approvalId)
+      if (!isOpen(approval, caller, now)) throw new ServiceError('approval_unknown')
+      known = { caller, approval }
+      if (approval.way === 'oauth') await requireClient(tx, binding, approval.client_id)
+      if (approval.kind === 'service') return { caller, approval, credential: undefined }
+      const whose = { signer: caller.signerId, credential: approval.credential_id as CredentialId }
+      const credential = await requireApprovable(tx, binding, approval, whose, clock.now())
+      if (request.factors.code === undefined) throw new ServiceError('code_missing')
+      if (credential.pin_hash !== null && request.factors.pin === undefined) throw new ServiceError('pin_missing')
+      return { caller, approval, credential }
+    })
+  } catch (error) {
+    if (error instanceof ServiceError && isRefusal(error)) {
+      await transactions.append(deniedEvent(request, known?.approval, known?.caller, reasonOf(error)))
+    }
+    throw error
+  }
+}
+
+async function lockOwn(tx: Tx, { binding }: FactorServices, id: string) {
+  if (!isUuid(id)) throw new ServiceError('approval_unknown')
+  return lockApproval(tx, binding, { id })
+}
+
+function isOpen(approval: Approval, caller: Caller, now: Date): boolean {
+  return (
+    approval.state === 'pending' &&
+    approval.signer_id === caller.signerId &&
+    approval.expires_at.getTime() > now.getTime()
+  )
+}
+
+/** The entry of a refused answer. */
+function deniedEvent(
+  { origin }: Pick<Approve, 'origin'>,
+  approval: Approval | undefined,
+  caller: Caller | undefined,
+  why: string,
+): AuditEvent {
+  return {
+    type: 'approval.granted',
+    outcome: 'refused',
+    actor: caller === undefined ? { kind: 'anonymous' } : { kind: 'signer', id: caller.signerId },
+    origin,
+    why,
+    evidence: {
+      ...(caller === undefined ? {} : { signer: caller.signerId, session: caller.sessionId }),
+      ...(approval === undefined
+        ? {}
+        : {
+            client: approval.client_id,
+            ...(approval.credential_id === null ? {} : { credential: approval.credential_id }),
+          }),
+    },
+  }
+}

@@ -1,0 +1,342 @@
+import type { FrontVerbs, Origin } from '../activation.js'
+import type { AuditEvent } from '../audit/event.js'
+import type { Record, Tx } from '../audit/transaction-log.js'
+import { isRefusal, reasonOf } from '../binding.js'
+import { ServiceError } from '../errors.js'
+import { callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
+import { requireClient } from '../identity/client.js'
+import { newSecretValue, secretHash } from '../identity/secret-value.js'
+import { endSessions, insertToken, openSession } from '../identity/session.js'
+import { type AuthorizationId, type ClientId, type CredentialId, newId, type SessionId, type SignerId } from '../ids.js'
+import { type Approval, lockApproval, requireApprovable, writeApproval } from './approval.js'
+import { insertAuthorization } from './authorization.js'
+import type { ApprovalServices } from './request-approval.js'
+
+/** How long after the signer's yes an approval can be exchanged, in seconds: longer than a code lives. */
+const EXCHANGE_SECONDS = 120
+/** How long a remembered approval can open sessions without asking, in seconds. */
+const GRANT_SECONDS = 30 * 24 * 3600
+/** Life of a SAD in seconds; shorter where the session ends sooner. */
+const SAD_SECONDS = 300
+
+/** An approval that a signer has given, with whose it is. */
+type Given = Approval & { signer_id: SignerId }
+
+/**
+ * Makes an access token of an approval, once: of all who try, one moves it from approved to exchanged, in the
+ * transaction that starts the session and writes the token. For signatures the token is the authorization itself.
+ * @throws ServiceError `approval_unknown` unless the signer said yes a moment ago and nobody has exchanged it,
+ *   `client_unknown`, what `requireApprovable` throws; TamperedRow, also for the client's row
+ */
+export async function exchangeApproval(
+  services: ApprovalServices,
+  request: FrontVerbs['exchange']['request'],
+): Promise<FrontVerbs['exchange']['response']> {
+  const { transactions, binding } = services
+  const { origin } = request
+  return recordingRefusals(services, 'auth.token_issued', origin, () =>
+    transactions.transact(async (tx, record) => {
+      const { approval, now } = await lockApproval(tx, binding, { name: request.name })
+      const given = await requireGiven(tx, approval, 'oauth', now)
+      await requireClient(tx, binding, given.client_id)
+      await requireActiveSigner(tx, given.signer_id)
+      await writeApproval(tx, binding, given, { state: 'exchanged', exchanged_at: now })
+      const opened = await openSession(tx, {
+        signer: given.signer_id,
+        client: given.client_id,
+        remembered: given.remember,
+      })
+      const hash = Buffer.from(request.tokenHash, 'base64')
+      if (given.kind === 'credential') {
+        await authorizeApproved(services, tx, record, origin, given, {
+          sadHash: hash,
+          session: opened.session,
+          via: 'token',
+          now: opened.startedAt,
+          expiresAt: opened.endsAt,
+        })
+      }
+      await issueToken(tx, record, origin, given, { hash, ...opened, confirmation: request.confirmation })
+      return {
+        expiresIn: secondsUntil(opened.endsAt, opened.startedAt),
+        kind: given.kind,
+        approvalId: given.id,
+        remember: given.remember,
+        nonce: Buffer.from(given.nonce).toString('base64url'),
+        ...(given.credential_id === null ? {} : { credentialId: given.credential_id }),
+      }
+    }),
+  )
+}
+
+/**
+ * Whether the signer has answered what a client asked for with a handle; with his yes, the SAD, once. The SAD belongs to
+ * the session that asked and ends with it.
+ * @throws ServiceError `token_unknown`, `token_expired`, `scope_missing`, `approval_unknown`, `approval_denied` also when
+ *   the time for an answer is over, what `requireApprovable` throws; TamperedRow
+ */
+export async function collectApproval(
+  services: ApprovalServices,
+  request: FrontVerbs['collect']['request'],
+): Promise<FrontVerbs['collect']['response']> {
+  const { transactions, binding } = services
+  const { origin } = request
+  return recordingRefusals(services, 'sad.denied', origin, () =>
+    transactions.transact(async (tx, record) => {
+      const { rows } = await tx.query(
+        `select ${TOKEN_COLUMNS} from (select $1::bytea as hash) q left join paraph.token t on t.hash = q.hash ${TOKEN_JOINS}`,
+        [secretHash(request.bearer)],
+      )
+      const caller = callerOf(rows[0] as TokenRow | undefined)
+      if (typeof caller === 'string') throw new ServiceError(caller)
+      if (caller.scope !== 'service') throw new ServiceError('scope_missing')
+      const { approval, now } = await lockApproval(tx, binding, { name: request.name })
+      const mine = approval.session_id === caller.sessionId && approval.signer_id === caller.signerId
+      if (!mine || approval.way !== 'handle') throw new ServiceError('approval_unknown')
+      if (approval.state === 'denied') throw new ServiceError('approval_denied')
+      if (approval.state === 'pending') {
+        if (approval.expires_at.getTime() <= now.getTime()) throw new ServiceError('approval_denied')
+        return { pending: true }
+      }
+      const given = await requireGiven(tx, approval, 'handle', now)
+      await writeApproval(tx, binding, given, { state: 'exchanged', exchanged_at: now })
+      const [session] = (
+        await tx.query<{ ends_at: Date }>(
+          'select ends_at from paraph.session where id = $1 and ended_at is null and ends_at > paraph.now() for share',
+          [caller.sessionId],
+        )
+      ).rows
+      if (session === undefined) throw new ServiceError('token_expired')
+      const sad = newSecretValue()
+      const expiresAt = new Date(Math.min(session.ends_at.getTime(), now.getTime() + SAD_SECONDS * 1000))
+      await authorizeApproved(services, tx, record, origin, given, {
+        sadHash: secretHash(sad),
+        session: caller.sessionId,
+        via: 'session',
+        now,
+        expiresAt,
+      })
+      return { sad, expiresIn: secondsUntil(expiresAt, now) }
+    }),
+  )
+}
+
+/**
+ * Another access token for a client that its signer lets come back: a new session, without authorizations.
+ * @throws ServiceError `approval_unknown` when the grant is over or was revoked, `client_unknown`; TamperedRow
+ */
+export async function refreshGrant(
+  services: ApprovalServices,
+  request: FrontVerbs['refreshGrant']['request'],
+): Promise<FrontVerbs['refreshGrant']['response']> {
+  const { transactions, binding } = services
+  const { origin } = request
+  return recordingRefusals(services, 'auth.token_issued', origin, () =>
+    transactions.transact(async (tx, record) => {
+      const { approval, now } = await lockApproval(tx, binding, { name: request.name })
+      const { state, kind, remember, exchanged_at, signer_id } = approval
+      const alive = state === 'exchanged' && kind === 'service' && remember && signer_id !== null
+      if (!alive || exchanged_at === null || exchanged_at.getTime() + GRANT_SECONDS * 1000 <= now.getTime()) {
+        throw new ServiceError('approval_unknown')
+      }
+      await requireClient(tx, binding, approval.client_id)
+      await requireActiveSigner(tx, signer_id)
+      const opened = await openSession(tx, { signer: signer_id, client: approval.client_id, remembered: true })
+      const hash = Buffer.from(request.tokenHash, 'base64')
+      const given = { ...approval, signer_id }
+      await issueToken(tx, record, origin, given, { hash, ...opened, confirmation: request.confirmation })
+      return { expiresIn: secondsUntil(opened.endsAt, opened.startedAt) }
+    }),
+  )
+}
+
+/**
+ * Ends what a signer agreed to: no more tokens of it, and the sessions of those that there are. One that was not
+ * exchanged yet stays, since whoever exchanges it has not been heard of.
+ */
+export async function revokeGrant(
+  services: ApprovalServices,
+  request: FrontVerbs['revokeGrant']['request'],
+): Promise<Empty> {
+  const { transactions, binding } = services
+  return transactions.transact(async (tx, record) => {
+    const found = await lockApproval(tx, binding, { name: request.name }).catch((error: unknown) => {
+      if (error instanceof ServiceError && error.code === 'approval_unknown') return undefined
+      throw error
+    })
+    if (found === undefined || found.approval.state !== 'exchanged') return {}
+    const { approval } = found
+    await writeApproval(tx, binding, approval, { state: 'denied' })
+    await tx.query('update paraph.token set revoked_at = coalesce(revoked_at, paraph.now()) where family = $1', [
+      approval.id,
+    ])
+    await endSessions(tx, record, { family: approval.id }, request.why, request.origin)
+    record({
+      type: 'auth.token_revoked',
+      outcome: 'ok',
+      actor: { kind: 'client', id: approval.client_id },
+      origin: request.origin,
+      why: request.why,
+      facts: { kind: 'grant' },
+      evidence: { client: approval.client_id, ...(approval.signer_id === null ? {} : { signer: approval.signer_id }) },
+    })
+    return {}
+  })
+}
+
+/**
+ * Ends one access token of a client and its session (RFC 7009).
+ * @returns whether there was one
+ */
+export async function revokeAccessToken(
+  services: ApprovalServices,
+  request: FrontVerbs['revokeAccess']['request'],
+): Promise<FrontVerbs['revokeAccess']['response']> {
+  return services.transactions.transact(async (tx, record) => {
+    const { rows } = await tx.query<{ session_id: SessionId; signer_id: SignerId | null }>(
+      `update paraph.token set revoked_at = paraph.now()
+        where hash = $1 and client_id = $2 and kind = 'access' and revoked_at is null and expires_at > paraph.now()
+       returning session_id, signer_id`,
+      [Buffer.from(request.tokenHash, 'base64'), request.clientId],
+    )
+    const token = rows[0]
+    if (token === undefined) return { found: false }
+    record({
+      type: 'auth.token_revoked',
+      outcome: 'ok',
+      actor: { kind: 'client', id: request.clientId },
+      origin: request.origin,
+      facts: { kind: 'access' },
+      evidence: {
+        client: request.clientId,
+        session: token.session_id,
+        ...(token.signer_id === null ? {} : { signer: token.signer_id }),
+      },
+    })
+    await endSessions(tx, record, { session: token.session_id }, 'token_revoked', request.origin)
+    return { found: true }
+  })
+}
+
+type Empty = { [key: string]: never }
+
+/** An approval that its signer gave a moment ago, and in a session of our pages that nobody has stopped since. */
+async function requireGiven(tx: Tx, approval: Approval, way: Approval['way'], now: Date): Promise<Given> {
+  const { signer_id, decided_at, evidence } = approval
+  const fresh = decided_at !== null && decided_at.getTime() + EXCHANGE_SECONDS * 1000 > now.getTime()
+  if (approval.way !== way || approval.state !== 'approved' || signer_id === null || evidence === null || !fresh) {
+    throw new ServiceError('approval_unknown')
+  }
+  const { pages } = JSON.parse(evidence) as { pages: string }
+  const { rows } = await tx.query('select from paraph.session where id = $1 and ended_at is null for share', [pages])
+  if (rows.length === 0) throw new ServiceError('approval_unknown')
+  return { ...approval, signer_id }
+}
+
+async function requireActiveSigner(tx: Tx, id: SignerId): Promise<void> {
+  const { rows } = await tx.query(`select from paraph.signer where id = $1 and state = 'active' for share`, [id])
+  if (rows.length === 0) throw new ServiceError('approval_unknown')
+}
+
+interface Way {
+  readonly sadHash: Uint8Array
+  readonly session: SessionId
+  readonly via: 'session' | 'token'
+  readonly now: Date
+  readonly expiresAt: Date
+}
+
+/** What the signer agreed to, as an authorization. */
+async function authorizeApproved(
+  { binding, clock }: ApprovalServices,
+  tx: Tx,
+  record: Record,
+  origin: Origin,
+  given: Given,
+  way: Way,
+): Promise<void> {
+  const whose = { signer: given.signer_id, credential: given.credential_id as CredentialId }
+  const credential = await requireApprovable(tx, binding, given, whose, clock.now())
+  const row = {
+    id: newId<AuthorizationId>(),
+    signer_id: given.signer_id,
+    client_id: given.client_id,
+    credential_id: credential.id,
+    session_id: way.session,
+    sad_hash: way.sadHash,
+    kind: given.digests === null ? ('open' as const) : ('bound' as const),
+    digest_algorithm: given.digest_algorithm,
+    digests: given.digests,
+    total: given.total as number,
+    evidence: given.evidence as string,
+    expires_at: way.expiresAt,
+    via: way.via,
+    approval_id: given.id,
+  }
+  await insertAuthorization(tx, binding, row, { description: given.description, createdAt: way.now })
+  const { factor, pin } = JSON.parse(row.evidence) as { factor: string; pin: boolean }
+  record({
+    type: 'sad.issued',
+    outcome: 'ok',
+    actor: { kind: 'signer', id: given.signer_id },
+    origin,
+    facts: { kind: row.kind, total: row.total, factor: 'totp', pin: pin ? 1 : 0 },
+    evidence: {
+      client: given.client_id,
+      signer: given.signer_id,
+      session: way.session,
+      credential: credential.id,
+      authorization: row.id,
+      factor,
+    },
+    ...(given.digests === null ? {} : { digests: given.digests }),
+  })
+}
+
+async function issueToken(
+  tx: Tx,
+  record: Record,
+  origin: Origin,
+  { id, kind, signer_id, client_id }: Given & { client_id: ClientId },
+  token: { hash: Uint8Array; session: SessionId; endsAt: Date; confirmation: string | undefined },
+): Promise<void> {
+  const { hash, session, endsAt, confirmation = null } = token
+  const common = { session, signer: signer_id, client: client_id }
+  await insertToken(tx, { ...common, hash, scope: kind, family: id, approval: id, confirmation, endsAt })
+  record({
+    type: 'auth.token_issued',
+    outcome: 'ok',
+    actor: { kind: 'signer', id: signer_id },
+    origin,
+    facts: { scope: kind },
+    evidence: { ...common, approval: id },
+  })
+}
+
+function secondsUntil(end: Date, now: Date): number {
+  return Math.floor((end.getTime() - now.getTime()) / 1000)
+}
+
+/** Whatever is refused leaves its entry. */
+async function recordingRefusals<T>(
+  { transactions }: ApprovalServices,
+  type: 'auth.token_issued' | 'sad.denied',
+  origin: Origin,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (error instanceof ServiceError && isRefusal(error)) {
+      const refused: AuditEvent = {
+        type,
+        outcome: 'refused',
+        actor: { kind: 'anonymous' },
+        origin,
+        why: reasonOf(error),
+      }
+      await transactions.append(refused)
+    }
+    throw error
+  }
+}

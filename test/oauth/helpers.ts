@@ -1,0 +1,92 @@
+/** A front as a SAM worker meets it, and a signer who is signed in to our own pages. */
+import { createHash, createHmac, randomBytes, randomUUID } from 'node:crypto'
+import { connect } from 'node:net'
+import type { AnswerFrame, FrontVerb, FrontVerbs } from '../../src/activation.js'
+import { encodeFrame, FrameReader } from '../../src/frames.js'
+import { keepSecret, type TestService, type TestSigner } from '../helpers/test-service.js'
+
+export const origin = { requestId: 'test', address: '192.0.2.7', api: 'oauth2' } as const
+
+/** The answer of a worker to one request, whatever it is. */
+export async function askRaw(service: TestService, verb: string, body: unknown, worker = 0): Promise<AnswerFrame> {
+  const socket = connect(service.workerSettings[worker]?.socket as string)
+  const reader = new FrameReader()
+  try {
+    return await new Promise<AnswerFrame>((resolve, reject) => {
+      socket.on('error', reject)
+      socket.on('close', () => reject(new Error('the worker hung up')))
+      socket.on('data', (chunk) => {
+        for (const frame of reader.push(chunk)) resolve(frame as AnswerFrame)
+      })
+      socket.write(encodeFrame({ id: 1, verb, body }))
+    })
+  } finally {
+    socket.destroy()
+  }
+}
+
+export class Refused extends Error {
+  readonly code: string
+  constructor(code: string) {
+    super(code)
+    this.code = code
+  }
+}
+
+/** @throws Refused */
+export async function ask<V extends FrontVerb>(
+  service: TestService,
+  verb: V,
+  body: FrontVerbs[V]['request'],
+  worker = 0,
+): Promise<FrontVerbs[V]['response']> {
+  const answer = await askRaw(service, verb, body, worker)
+  if ('error' in answer) throw new Refused(answer.error.code)
+  return answer.ok as FrontVerbs[V]['response']
+}
+
+export function newSecret(): string {
+  const secret = randomBytes(32).toString('base64url')
+  keepSecret(secret)
+  return secret
+}
+
+export const tokenHash = (token: string) => createHash('sha256').update(token).digest('base64')
+
+/** A fresh session of our own pages, as if the signer had just signed in there. */
+export async function pageSession(service: TestService, signer: TestSigner = service.signer): Promise<string> {
+  const token = newSecret()
+  const session = randomUUID()
+  const owner = await service.owner()
+  await owner.query(
+    `insert into paraph.session (id, signer_id, client_id, started_at, ends_at)
+     select $1, id, 'pages', paraph.now(), paraph.now() + interval '180 seconds' from paraph.signer where login = $2`,
+    [session, signer.login],
+  )
+  await owner.query(
+    `insert into paraph.token (hash, kind, session_id, signer_id, client_id, scope, family, expires_at)
+     select $1, 'access', id, signer_id, client_id, 'pages', gen_random_uuid(), ends_at from paraph.session where id = $2`,
+    [createHash('sha256').update(token).digest(), session],
+  )
+  return token
+}
+
+/** The comparison code as a client computes it from what it knows (src/front/oauth/README.md). */
+export function comparisonOf(
+  nonce: string,
+  parts: { approvalId: string; clientId: string; credentialID?: string; algorithm?: string; hashes: string[] },
+): string {
+  const { approvalId, clientId, credentialID = '', algorithm = '', hashes } = parts
+  const digests = hashes.map((text) => Buffer.from(text, 'base64').toString('base64url'))
+  const lines = [
+    'paraph/comparison/v1',
+    approvalId,
+    clientId,
+    credentialID,
+    algorithm,
+    String(hashes.length),
+    ...digests,
+  ]
+  const mac = createHmac('sha256', Buffer.from(nonce, 'base64url')).update(lines.join('\n')).digest()
+  return String(mac.readUIntBE(0, 6) % 1_000_000).padStart(6, '0')
+}
