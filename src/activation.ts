@@ -224,7 +224,7 @@ export interface FrontVerbs {
   }
   /** The signer's yes. `remember` lets the client come back without asking, for service approvals of an OAuth client. */
   approve: {
-    request: { origin: Origin; bearer: string; approvalId: string; factors: PresentedFactors; remember?: boolean }
+    request: OnPage & { approvalId: string; factors: PresentedFactors; remember?: boolean }
     response: Record<string, never>
   }
   deny: {

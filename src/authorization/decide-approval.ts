@@ -4,10 +4,15 @@ import type { Record, Tx } from '../audit/transaction-log.js'
 import { isRefusal, reasonOf } from '../binding.js'
 import type { Credential } from '../credentials/credential.js'
 import { ServiceError } from '../errors.js'
+import { requirePageCaller } from '../identity/account.js'
 import type { Caller } from '../identity/caller.js'
 import { requireClient } from '../identity/client.js'
-import { requirePageCaller } from '../identity/page-caller.js'
-import { type FactorEvidence, type FactorServices, verifyFactors } from '../identity/verify-factors.js'
+import {
+  type FactorEvidence,
+  type FactorServices,
+  matchOneTimeCode,
+  verifyFactors,
+} from '../identity/verify-factors.js'
 import { type CredentialId, isUuid } from '../ids.js'
 import { type Approval, approvalEvent, lockApproval, requireApprovable, writeApproval } from './approval.js'
 
@@ -37,7 +42,11 @@ export async function approve(services: FactorServices, request: Approve): Promi
     const event = approvalEvent('approval.granted', approved, request.origin, caller.sessionId)
     record({
       ...event,
-      facts: { ...event.facts, remember: approved.remember ? 1 : 0 },
+      facts: {
+        ...event.facts,
+        remember: approved.remember ? 1 : 0,
+        ...(evidence === undefined ? {} : { factor: evidence.kind }),
+      },
       evidence: { ...event.evidence, ...(evidence === undefined ? {} : { factor: evidence.factor }) },
     })
     return {}
@@ -49,9 +58,10 @@ export async function approve(services: FactorServices, request: Approve): Promi
   }
   const question = {
     signer: caller.signerId,
-    code: request.factors.code ?? '',
+    match: () => matchOneTimeCode(services, caller.signerId, request.factors.code ?? ''),
     pin: request.factors.pin ?? '',
     pinHash: credential.pin_hash,
+    ...(request.browser === undefined ? {} : { browser: request.browser }),
     denied: (why: string) => deniedEvent(request, approval, caller, why),
   }
   return verifyFactors(services, question, yes)

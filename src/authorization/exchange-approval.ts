@@ -7,6 +7,7 @@ import { callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity
 import { requireClient } from '../identity/client.js'
 import { newSecretValue, secretHash } from '../identity/secret-value.js'
 import { endSessions, insertToken, openSession } from '../identity/session.js'
+import type { FactorEvidence } from '../identity/verify-factors.js'
 import { type AuthorizationId, type ClientId, type CredentialId, newId, type SessionId, type SignerId } from '../ids.js'
 import { type Approval, lockApproval, requireApprovable, writeApproval } from './approval.js'
 import { insertAuthorization } from './authorization.js'
@@ -274,13 +275,13 @@ async function authorizeApproved(
     approval_id: given.id,
   }
   await insertAuthorization(tx, binding, row, { description: given.description, createdAt: way.now })
-  const { factor, pin } = JSON.parse(row.evidence) as { factor: string; pin: boolean }
+  const { factor, kind: how, pin } = JSON.parse(row.evidence) as FactorEvidence
   record({
     type: 'sad.issued',
     outcome: 'ok',
     actor: { kind: 'signer', id: given.signer_id },
     origin,
-    facts: { kind: row.kind, total: row.total, factor: 'totp', pin: pin ? 1 : 0 },
+    facts: { kind: row.kind, total: row.total, factor: how, pin: pin ? 1 : 0 },
     evidence: {
       client: given.client_id,
       signer: given.signer_id,

@@ -4,9 +4,9 @@ import { TamperedRow } from '../binding.js'
 import type { Credential } from '../credentials/credential.js'
 import { readCredential } from '../credentials/credential-store.js'
 import { ServiceError } from '../errors.js'
+import { requirePageCaller } from '../identity/account.js'
 import type { Caller } from '../identity/caller.js'
 import { requireClient } from '../identity/client.js'
-import { requirePageCaller } from '../identity/page-caller.js'
 import { type CredentialId, isUuid } from '../ids.js'
 import {
   APPROVAL_COLUMNS,

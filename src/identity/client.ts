@@ -3,9 +3,6 @@ import { type RowBinding, TamperedRow } from '../binding.js'
 import { ServiceError } from '../errors.js'
 import type { ClientId } from '../ids.js'
 
-/** The built-in client of our own pages: what its sessions may do is look at and answer approvals. */
-export const PAGES_CLIENT = 'pages' as ClientId
-
 /** How a client proves who it is at the OAuth 2 endpoints. */
 export type ClientAuthMethod = 'client_secret' | 'private_key_jwt' | 'tls' | 'none'
 

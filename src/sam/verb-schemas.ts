@@ -106,7 +106,7 @@ const schemas: Record<FrontVerb, object> = {
   listApprovals: object({ origin, bearer: value }),
   approve: object(
     { origin, bearer: value, approvalId: value, factors: object({}, { code: value, pin: value }) },
-    { remember: { type: 'boolean' } },
+    { remember: { type: 'boolean' }, browser: value },
   ),
   deny: object({ origin, bearer: value, approvalId: value }),
   exchange: object({ origin, name: value, tokenHash: sha256 }, { confirmation }),

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { after, before, beforeEach, describe, test } from 'node:test'
 import type { FrontVerbs } from '../../src/activation.js'
 import type { Client } from '../../src/db/pool.js'
+import { until } from '../helpers/csc.js'
 import { keepSecret, TestService, type TestSigner } from '../helpers/test-service.js'
 import { ask, comparisonOf, newSecret, origin, pageSession, tokenHash } from './helpers.js'
 
@@ -358,7 +359,9 @@ describe('a service approval that is remembered', () => {
     assert.ok(expiresIn > 170)
     assert.equal((await service.post('/csc/v2/credentials/list', {}, { bearer: token })).status, 200)
     await ask(service, 'revokeGrant', { origin, name, why: 'token_revoked' })
-    assert.equal((await service.post('/csc/v2/credentials/list', {}, { bearer: token })).status, 401)
+    await until('the front has heard of it', async () => {
+      return (await service.post('/csc/v2/credentials/list', {}, { bearer: token })).status === 401
+    })
     await assert.rejects(
       ask(service, 'refreshGrant', { origin, name, tokenHash: tokenHash(newSecret()) }),
       refused('approval_unknown'),

@@ -1,9 +1,9 @@
 /** A front as a SAM worker meets it, and a signer who is signed in to our own pages. */
-import { createHash, createHmac, randomBytes, randomUUID } from 'node:crypto'
+import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
 import type { AnswerFrame, FrontVerb, FrontVerbs } from '../../src/activation.js'
 import { encodeFrame, FrameReader } from '../../src/frames.js'
-import { keepSecret, type TestService, type TestSigner } from '../helpers/test-service.js'
+import { keepSecret, type TestService } from '../helpers/test-service.js'
 
 export const origin = { requestId: 'test', address: '192.0.2.7', api: 'oauth2' } as const
 
@@ -53,21 +53,10 @@ export function newSecret(): string {
 
 export const tokenHash = (token: string) => createHash('sha256').update(token).digest('base64')
 
-/** A fresh session of our own pages, as if the signer had just signed in there. */
-export async function pageSession(service: TestService, signer: TestSigner = service.signer): Promise<string> {
-  const token = newSecret()
-  const session = randomUUID()
-  const owner = await service.owner()
-  await owner.query(
-    `insert into paraph.session (id, signer_id, client_id, started_at, ends_at)
-     select $1, id, 'pages', paraph.now(), paraph.now() + interval '180 seconds' from paraph.signer where login = $2`,
-    [session, signer.login],
-  )
-  await owner.query(
-    `insert into paraph.token (hash, kind, session_id, signer_id, client_id, scope, family, expires_at)
-     select $1, 'access', id, signer_id, client_id, 'pages', gen_random_uuid(), ends_at from paraph.session where id = $2`,
-    [createHash('sha256').update(token).digest(), session],
-  )
+/** The token of a fresh session of our own pages. */
+export async function pageSession(service: TestService, { login, password } = service.signer): Promise<string> {
+  const { token } = await ask(service, 'signIn', { origin, login, password })
+  keepSecret(token)
   return token
 }
 
