@@ -10,6 +10,8 @@ import { toCscError } from './csc/errors.js'
 import { allDoors } from './doors.js'
 import { allowedMethods, answerError, dress, type ErrorServices, guardEdge } from './edge.js'
 import { watchHealth } from './health.js'
+import { approvePages } from './oauth/approve-page.js'
+import { mountOAuth, oauthServer } from './oauth/mount.js'
 import { readOpenApi } from './openapi.js'
 import { mountPortal } from './portal/portal.js'
 import { collectRefusals } from './refusals.js'
@@ -58,7 +60,9 @@ export function buildApp(services: FrontServices): FastifyInstance {
   const bearer = bearerCheck(services)
   const health = watchHealth(services)
   bindDoors(app, operations, allDoors(services, contract, operations, bearer, health), bearer)
-  mountPortal(app, { services, errors, demo: health.demo })
+  const oauth = oauthServer(services, errors)
+  mountOAuth(app, services, oauth)
+  mountPortal(app, { services, errors, demo: health.demo }, approvePages(oauth))
   endKeptConnections(app)
   app.addHook('onClose', () => refusals.close())
   return app

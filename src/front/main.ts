@@ -33,7 +33,16 @@ export async function startFront(options: {
   }
   if (!settings.basicLogin) logger.warn('nobody can log in: password login is off, and there is no other way yet')
   try {
-    const app = buildApp({ config: configOf(settings), db: frontReads(database), sam, log, logger, clock, sessions })
+    const app = buildApp({
+      config: configOf(settings),
+      db: frontReads(database),
+      store: database,
+      sam,
+      log,
+      logger,
+      clock,
+      sessions,
+    })
     const listening = await app.listen({ host: settings.host, port: settings.port })
     // Made ready now, so that the first request does not wait for it; while something is missing, the next one tries again.
     log.prepare().catch(() => undefined)

@@ -42,8 +42,23 @@ export interface FrontReads {
   credential(signer: SignerId, id: string): Promise<CredentialRow | undefined>
   /** The kind of the signer's key, which never changes. */
   keySpec(signer: SignerId, id: string): Promise<KeySpec | undefined>
+  /** An active client, as it is registered. */
+  client(id: string): Promise<ClientRow | undefined>
+  /** Whose the live access token with this SHA-256 is. */
+  tokenClient(tokenHash: Uint8Array): Promise<string | undefined>
   /** Resolves when reads work. */
   alive(): Promise<void>
+}
+
+/** What a front knows of a client: enough to recognise it, and nothing that proves to be it. */
+export interface ClientRow {
+  readonly id: string
+  readonly name: string
+  readonly secret_hash: Buffer | null
+  readonly redirect_uris: readonly string[]
+  readonly auth_method: 'client_secret' | 'private_key_jwt' | 'tls' | 'none'
+  readonly jwks: string | null
+  readonly scopes: readonly string[]
 }
 
 const NOBODYS = '00000000-0000-0000-0000-000000000000'
@@ -92,6 +107,15 @@ export function frontReads(database: Database): FrontReads {
       const [row] = await database.query<{ spec: KeySpec }>('key_spec', text, [signer, uuidOf(id)])
       if (row !== undefined) remember(key, row.spec)
       return row?.spec
+    },
+    async client(id) {
+      const text = `select id, name, secret_hash, redirect_uris, auth_method, jwks, scopes from paraph.client
+        where id = $1 and state = 'active' and id not in ('basic', 'pages')`
+      return (await database.query<ClientRow>('client', text, [id]))[0]
+    },
+    async tokenClient(tokenHash) {
+      const text = `select client_id from paraph.token where hash = $1 and kind = 'access' and revoked_at is null and expires_at > paraph.now()`
+      return (await database.query<{ client_id: string }>('token_client', text, [tokenHash]))[0]?.client_id
     },
     async alive() {
       await database.query('alive', 'select from paraph.session limit 1', [])

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import type { AuditEvent, FrontEventName } from '../audit/event.js'
 import type { Clock } from '../clock.js'
+import type { StoreDatabase } from '../identity/oauth-store.js'
 import type { FrontReads } from './reads.js'
 import type { SamClient } from './sam-client.js'
 import type { SessionWatch } from './session-watch.js'
@@ -26,6 +27,8 @@ export interface FrontConfig {
 export interface FrontServices {
   readonly config: FrontConfig
   readonly db: FrontReads
+  /** Where the OAuth 2 server keeps what it has to remember. */
+  readonly store: StoreDatabase
   readonly sam: SamClient
   /** Durable when it resolves. @throws ServiceError `unavailable`, `overloaded` */
   readonly log: { append(event: AuditEvent<FrontEventName>): Promise<void> }

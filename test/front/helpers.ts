@@ -78,6 +78,7 @@ export async function testFront(options: Partial<FrontServices> & { config?: Fro
   const client = createSamClient({ sockets: [sam.path], logger: logs.logger })
   await connected(client)
   const app = buildApp({
+    store: connections,
     config: CONFIG,
     db: frontReads(connections),
     sam: client,

@@ -75,6 +75,7 @@ async function readiness(parts: { database?: boolean; worker?: Record<string, bo
   const logs = new LogLines()
   const app = buildApp({
     config: CONFIG,
+    store: undefined as never,
     db: {
       async alive() {
         looks += 1

@@ -1,10 +1,19 @@
-import type { Account } from '../../activation.js'
+import type { Account, ShownApproval } from '../../activation.js'
 import { ServiceError } from '../../errors.js'
 import type { FrontServices } from '../services.js'
 import { askWorker } from '../worker.js'
 import { recoveryCodesPage } from './activate-page.js'
 import { type Html, html } from './html.js'
-import { field, formStart, message, type Page, type PageAnswer, type PageHandler, type PageRequest } from './page.js'
+import {
+  field,
+  formStart,
+  message,
+  type Page,
+  type PageAnswer,
+  type PageHandler,
+  type PageRequest,
+  requireBearer,
+} from './page.js'
 import { PASSKEY_PATH } from './passkey-script.js'
 import { instant } from './texts.js'
 
@@ -14,6 +23,8 @@ const NEWS = {
   removed: 'removed',
   stopped: 'replacementStopped',
   passkey: 'passkeyAdded',
+  approved: 'approvedNews',
+  denied: 'deniedNews',
 } as const
 
 const show: PageHandler = async (services, request) => {
@@ -22,14 +33,17 @@ const show: PageHandler = async (services, request) => {
   return page(request, await account(services, request), message('good', news && texts[news]))
 }
 
-/** @throws ServiceError `token_malformed` for whoever is not signed in */
-function account({ sam }: FrontServices, request: PageRequest): Promise<Account> {
-  return askWorker(sam, 'account', { origin: request.origin, bearer: bearerOf(request) })
+interface Shown {
+  readonly account: Account
+  /** What waits for an answer. */
+  readonly approvals: readonly ShownApproval[]
 }
 
-function bearerOf({ bearer }: PageRequest): string {
-  if (bearer === undefined) throw new ServiceError('token_malformed')
-  return bearer
+/** @throws ServiceError `token_malformed` for whoever is not signed in */
+async function account({ sam }: FrontServices, request: PageRequest): Promise<Shown> {
+  const common = { origin: request.origin, bearer: requireBearer(request) }
+  const account = await askWorker(sam, 'account', common)
+  return { account, ...(await askWorker(sam, 'listApprovals', common)) }
 }
 
 type Change = (
@@ -44,7 +58,7 @@ function change(work: Change, refused: 'lastStays' | 'passkeyImpossible' = 'last
     const { form, origin, browser, texts } = request
     const common = {
       origin,
-      bearer: bearerOf(request),
+      bearer: requireBearer(request),
       code: (form.code ?? '').replaceAll(' ', ''),
       ...(browser === undefined ? {} : { browser }),
     }
@@ -110,11 +124,11 @@ const registerPasskey = change(async ({ sam }, { form }, { origin, bearer }) => 
 }, 'passkeyImpossible')
 
 const cancelReplacement: PageHandler = async ({ sam }, request) => {
-  await askWorker(sam, 'cancelReplacement', { origin: request.origin, bearer: bearerOf(request) })
+  await askWorker(sam, 'cancelReplacement', { origin: request.origin, bearer: requireBearer(request) })
   return { to: '/portal?done=stopped' }
 }
 
-function page(request: PageRequest, account: Account, news: Html | undefined): Page {
+function page(request: PageRequest, { account, approvals }: Shown, news: Html | undefined): Page {
   const { texts } = request
   const newPassword = field({
     name: 'password',
@@ -126,6 +140,7 @@ function page(request: PageRequest, account: Account, news: Html | undefined): P
   return {
     title: account.name,
     body: html`<p class="lead">${texts.accountLead(account.login)}</p>${news}
+${waiting(request, approvals)}
 ${replacement(request, account)}
 ${sessions(request, account)}
 ${authenticators(request, account)}
@@ -134,6 +149,15 @@ ${changeForm(request, 'recovery-codes', texts.renewRecovery, html`<p class="hint
 <section><h2>${texts.password}</h2>${changeForm(request, 'password', texts.changePassword, newPassword)}</section>
 <form method="post" action="/portal/sign-out">${formStart(request)}<div class="actions"><button class="quiet">${texts.signOut}</button></div></form>`,
   }
+}
+
+function waiting({ texts }: PageRequest, approvals: readonly ShownApproval[]): Html | undefined {
+  if (approvals.length === 0) return undefined
+  const rows = approvals.map(
+    ({ approvalId, client, numSignatures = 0 }) =>
+      html`<li><span>${client}</span><span class="faint">${texts.files(numSignatures)}</span><a class="button" href="/portal/answer/${approvalId}">${texts.answer}</a></li>`,
+  )
+  return html`<section><h2>${texts.waiting}</h2><ul class="rows">${rows}</ul></section>`
 }
 
 function replacement(request: PageRequest, { replacementFrom }: Account): Html | undefined {

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Origin } from '../../activation.js'
+import { ServiceError } from '../../errors.js'
 import type { FrontServices } from '../services.js'
 import { type Html, html } from './html.js'
 import { STYLE_PATH } from './style.js'
@@ -54,6 +55,12 @@ export interface Cookie {
 }
 
 export type PageHandler = (services: FrontServices, request: PageRequest) => Promise<PageAnswer>
+
+/** The token of the page session. @throws ServiceError `token_malformed` for whoever is not signed in */
+export function requireBearer({ bearer }: PageRequest): string {
+  if (bearer === undefined) throw new ServiceError('token_malformed')
+  return bearer
+}
 
 /** The hidden field that every form of ours begins with. */
 export function formStart({ formToken }: PageRequest): Html {

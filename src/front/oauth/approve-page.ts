@@ -1,0 +1,255 @@
+import type Provider from 'oidc-provider'
+import type { ShownApproval } from '../../activation.js'
+import { type ErrorCode, ServiceError } from '../../errors.js'
+import { toCscError } from '../csc/errors.js'
+import { type Html, html } from '../portal/html.js'
+import {
+  field,
+  formStart,
+  message,
+  type Page,
+  type PageHandler,
+  type PageRequest,
+  requireBearer,
+} from '../portal/page.js'
+import type { Pages } from '../portal/portal.js'
+import type { FrontServices } from '../services.js'
+import { askWorker } from '../worker.js'
+import type { OAuthServer } from './mount.js'
+import { approvePath } from './provider.js'
+
+/** Wishes that no answer of the signer could make possible; the client is told why. */
+const IMPOSSIBLE: readonly ErrorCode[] = [
+  'credential_disabled',
+  'certificate_expired',
+  'signature_count_too_high',
+  'digests_missing',
+]
+
+/**
+ * The pages on which a signer answers what a client asks for: those that an authorization request leads to, which go back
+ * to the client, and those of a handle, which are found from the account page.
+ */
+export function approvePages(server: OAuthServer): Pages {
+  const ask: PageHandler = async (services, request) => {
+    const back = await wayBack(server, request)
+    if (back === undefined) return gone(request)
+    try {
+      const shown = await read(services, request, { name: back.uid })
+      return shown.state === 'approved'
+        ? back.approved(shown)
+        : question(request, approvePath(back.uid), shown, back.target)
+    } catch (error) {
+      if (!(error instanceof ServiceError)) throw error
+      if (error.code === 'approval_unknown') return gone(request)
+      if (error.code === 'credential_unknown') return notYours(request)
+      if (!IMPOSSIBLE.includes(error.code)) throw error
+      return back.refused('invalid_request', toCscError('v2', error).body.error_description)
+    }
+  }
+  const answer: PageHandler = async (services, request) => {
+    const back = await wayBack(server, request)
+    if (back === undefined) return gone(request)
+    const { form } = request
+    const shown = await read(services, request, { name: back.uid })
+    if (shown.state === 'approved') return back.approved(shown)
+    if (form.answer === 'no') {
+      await askWorker(services.sam, 'deny', { ...commonOf(request), approvalId: shown.approvalId })
+      return back.refused('access_denied', DENIED)
+    }
+    const problem = await approve(services, request, shown)
+    if (problem === undefined) return back.approved(shown)
+    return { ...question(request, approvePath(back.uid), shown, back.target, problem), status: 400 }
+  }
+  return {
+    [`GET ${approvePath(':uid')}`]: ask,
+    [`POST ${approvePath(':uid')}`]: answer,
+    'GET /portal/answer/:id': askOfHandle,
+    'POST /portal/answer/:id': answerOfHandle,
+  }
+}
+
+const askOfHandle: PageHandler = async (services, request) => {
+  const approvalId = request.params.id ?? ''
+  const shown = await read(services, request, { approvalId }).catch(unlessUnknown)
+  return shown === undefined ? gone(request) : question(request, `/portal/answer/${approvalId}`, shown)
+}
+
+const answerOfHandle: PageHandler = async (services, request) => {
+  const approvalId = request.params.id ?? ''
+  const shown = await read(services, request, { approvalId }).catch(unlessUnknown)
+  if (shown === undefined) return gone(request)
+  if (request.form.answer === 'no') {
+    await askWorker(services.sam, 'deny', { ...commonOf(request), approvalId })
+    return { to: '/portal?done=denied' }
+  }
+  const problem = await approve(services, request, shown)
+  if (problem === undefined) return { to: '/portal?done=approved' }
+  return { ...question(request, `/portal/answer/${approvalId}`, shown, undefined, problem), status: 400 }
+}
+
+function unlessUnknown(error: unknown): undefined {
+  if (!(error instanceof ServiceError && error.code === 'approval_unknown')) throw error
+}
+
+const DENIED = 'The user, authorization server or remote service denied the request.'
+
+function commonOf(request: PageRequest) {
+  return { origin: request.origin, bearer: requireBearer(request) }
+}
+
+/** Not through askWorker: a worker writes no entry for a look, so that a refusal is the front's to count. */
+function read({ sam }: FrontServices, request: PageRequest, which: { name: string } | { approvalId: string }) {
+  return sam.call('readApproval', { ...commonOf(request), ...which })
+}
+
+/** @returns what to tell the signer when it was not taken */
+async function approve(
+  services: FrontServices,
+  request: PageRequest,
+  shown: ShownApproval,
+): Promise<string | undefined> {
+  const { form, texts, browser } = request
+  const code = form.code?.replaceAll(' ', '')
+  try {
+    await askWorker(services.sam, 'approve', {
+      ...commonOf(request),
+      approvalId: shown.approvalId,
+      factors: {
+        ...(code === undefined ? {} : { code }),
+        ...(form.pin === undefined ? {} : { pin: form.pin }),
+      },
+      remember: form.remember === 'yes',
+      ...(browser === undefined ? {} : { browser }),
+    })
+    return undefined
+  } catch (error) {
+    const problem =
+      error instanceof ServiceError
+        ? {
+            code_rejected: texts.codeWrong,
+            code_missing: texts.codeWrong,
+            code_locked: texts.codeLocked,
+            pin_rejected: texts.pinWrong,
+            pin_missing: texts.pinWrong,
+          }[error.code as string]
+        : undefined
+    if (problem === undefined) throw error
+    return problem
+  }
+}
+
+interface WayBack {
+  readonly uid: string
+  /** Origin of the client, to which the answer leads. */
+  readonly target: string | undefined
+  approved(shown: ShownApproval): Promise<{ to: string }>
+  refused(error: string, description: string): Promise<{ to: string }>
+}
+
+/** The authorization request that brought this browser here, if it is still waited for. */
+async function wayBack(server: OAuthServer, request: PageRequest): Promise<WayBack | undefined> {
+  const provider = await server.provider()
+  const { raw } = request.raw
+  const { raw: response } = request.reply
+  const interaction = await provider.interactionDetails(raw, response).catch(unlessNotFound)
+  if (interaction === undefined || interaction.uid !== request.params.uid) return undefined
+  const { uid, params } = interaction
+  const finish = async (result: Parameters<Provider['interactionResult']>[2]) => {
+    const { pathname } = new URL(
+      await provider.interactionResult(raw, response, result, { mergeWithLastSubmission: false }),
+    )
+    return { to: pathname }
+  }
+  return {
+    uid,
+    target: originOfUri(params.redirect_uri),
+    approved: async (shown) =>
+      finish({
+        login: { accountId: shown.signerId, remember: false },
+        consent: { grantId: await grant(provider, uid, params, shown) },
+      }),
+    refused: (error, description) => finish({ error, error_description: description }),
+  }
+}
+
+function unlessNotFound(error: unknown): undefined {
+  if ((error as { name?: string }).name !== 'SessionNotFound') throw error
+}
+
+function originOfUri(uri: unknown): string | undefined {
+  return typeof uri === 'string' && URL.canParse(uri) ? new URL(uri).origin : undefined
+}
+
+/** What the server has to know of the answer. The approval itself is the worker's, under the same name. */
+async function grant(
+  provider: Provider,
+  uid: string,
+  params: Record<string, unknown>,
+  shown: ShownApproval,
+): Promise<string> {
+  const given = new provider.Grant({ accountId: shown.signerId, clientId: shown.clientId })
+  given.jti = uid
+  given.addResourceScope(params.resource as string, 'service credential')
+  if (typeof params.authorization_details === 'string') {
+    const [detail] = JSON.parse(params.authorization_details) as Record<string, unknown>[]
+    const { credential, numSignatures } = shown
+    given.addRar({ ...detail, credentialID: credential?.credentialId, numSignatures } as never)
+  }
+  return given.save()
+}
+
+function question(request: PageRequest, action: string, shown: ShownApproval, target?: string, problem?: string): Page {
+  const { texts } = request
+  const signing = shown.kind === 'credential'
+  return {
+    title: signing ? texts.approveTitle : texts.letInTitle,
+    formTargets: target === undefined ? [] : [target],
+    body: html`<p class="lead">${signing ? texts.approveLead(shown.client) : texts.letInLead(shown.client)}</p>${message('bad', problem)}
+${signing ? facts(request, shown) : undefined}
+<form class="card" method="post" action="${action}">${formStart(request)}
+${signing ? factors(request, shown) : remember(request)}
+<div class="actions"><button name="answer" value="yes">${signing ? texts.approve : texts.letIn}</button></div></form>
+<form method="post" action="${action}">${formStart(request)}<div class="actions"><button class="danger" name="answer" value="no">${texts.deny}</button></div></form>`,
+  }
+}
+
+function facts({ texts }: PageRequest, shown: ShownApproval): Html {
+  const { credential, numSignatures = 0, labels, description, comparison, client } = shown
+  const named = labels.filter((label) => label !== '')
+  return html`<section><dl><dt>${texts.askedBy}</dt><dd>${client}</dd>
+<dt>${texts.signedWith}</dt><dd>${credential?.description ?? credential?.subject ?? ''}</dd>
+<dt>${texts.howMany}</dt><dd>${texts.files(numSignatures)}</dd>
+${description === undefined ? undefined : html`<dt>${texts.purpose}</dt><dd>${description}</dd>`}</dl>
+${named.length === 0 ? undefined : html`<ul class="files">${named.map((label) => html`<li>${label}</li>`)}</ul>`}
+<h2>${texts.comparison}</h2><p class="compare">${comparison}</p><p class="hint">${texts.comparisonHint}</p></section>`
+}
+
+function factors({ texts }: PageRequest, { credential }: ShownApproval): Html {
+  const code = field({
+    name: 'code',
+    label: texts.code,
+    hint: texts.codeHint,
+    type: 'code',
+    autocomplete: 'one-time-code',
+  })
+  const pin = field({ name: 'pin', label: texts.pin, type: 'password', autocomplete: 'off' })
+  return html`${code}${credential?.pin === true ? pin : undefined}`
+}
+
+/** Never ticked for the signer (TS 119 431-1). */
+function remember({ texts }: PageRequest): Html {
+  return html`<label class="choice" for="remember"><input type="checkbox" id="remember" name="remember" value="yes"> ${texts.rememberClient}</label>`
+}
+
+function gone({ texts }: PageRequest): Page {
+  const body = html`<p class="message bad" role="alert">${texts.askGone}</p><p><a class="button quiet" href="/portal">${texts.toAccount}</a></p>`
+  return { title: texts.errorTitle, body, status: 404 }
+}
+
+function notYours(request: PageRequest): Page {
+  const { texts } = request
+  const body = html`<p class="message bad" role="alert">${texts.askNotYours}</p>
+<form method="post" action="/portal/sign-out">${formStart(request)}<div class="actions"><button class="quiet">${texts.signOut}</button></div></form>`
+  return { title: texts.errorTitle, body, status: 403 }
+}

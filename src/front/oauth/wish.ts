@@ -1,0 +1,152 @@
+import type { FrontVerbs } from '../../activation.js'
+import { algorithmOfLength } from '../../digest.js'
+import { ServiceError } from '../../errors.js'
+import { decodeDigests, requireLength } from '../csc/digests.js'
+import { requireDigest } from '../csc/mechanism.js'
+
+/** What a client wants a signer to agree to, whichever way it was said. */
+export type Wish = Pick<
+  FrontVerbs['requestApproval']['request'],
+  'kind' | 'credentialId' | 'qualifier' | 'numSignatures' | 'digests' | 'digestAlgorithm' | 'labels' | 'description'
+>
+
+/** The CSC parameters of an authorization request (v1 §8.3.2, v2.2 §8.2.2), beside those of OAuth 2. */
+export const CSC_PARAMETERS = [
+  'credentialID',
+  'signatureQualifier',
+  'numSignatures',
+  'hash',
+  'hashes',
+  'hashAlgorithmOID',
+  'description',
+  'account_token',
+  'lang',
+  'clientData',
+] as const
+
+/** Both spellings of the type that asks for signatures (CSC API v2.2 §8.2.2, RFC 9396). */
+export const CREDENTIAL_TYPES = ['credential', 'https://cloudsignatureconsortium.org/2025/credential'] as const
+
+const MOST_DESCRIPTION = 500
+const MOST_LABEL = 255
+const MOST_CLIENT_DATA = 4096
+/** As many as one request to sign may carry. */
+const MOST_DIGESTS = 500
+
+export type RequestParameters = Readonly<Record<string, unknown>>
+
+/**
+ * The wish of an authorization request: by `scope` and the CSC parameters, or by `authorization_details`, not both.
+ * @throws ServiceError `parameter_invalid` with the text for the client, and the codes of digests
+ */
+export function wishOf(parameters: RequestParameters): Wish {
+  const { scope = 'service', authorization_details: details } = parameters
+  if (details !== undefined) return richWish(parameters, details)
+  if (scope === 'service') {
+    checkCommon(parameters)
+    return { kind: 'service' }
+  }
+  if (scope !== 'credential') throw invalid('scope')
+  return plainWish(parameters)
+}
+
+function plainWish(parameters: RequestParameters): Wish {
+  const credentialId = textOf(parameters, 'credentialID', 255)
+  const qualifier = textOf(parameters, 'signatureQualifier', 255)
+  if (credentialId === undefined && qualifier === undefined) throw missing('string', 'credentialID')
+  const { description } = checkCommon(parameters)
+  const count = textOf(parameters, 'numSignatures', 10)
+  if (count === undefined || !/^[0-9]+$/.test(count)) throw missing('integer', 'numSignatures')
+  // Version 1 calls it `hash`, and so does an example of version 2.
+  const hashes = textOf(parameters, 'hashes', 65_536) ?? textOf(parameters, 'hash', 65_536)
+  const oid = textOf(parameters, 'hashAlgorithmOID', 255)
+  return {
+    kind: 'credential',
+    numSignatures: Number(count),
+    ...(credentialId === undefined ? {} : { credentialId }),
+    ...(qualifier === undefined ? {} : { qualifier }),
+    ...(description === undefined ? {} : { description }),
+    ...(hashes === undefined ? {} : digestsOf(hashes.split(','), oid)),
+  }
+}
+
+function richWish(parameters: RequestParameters, details: unknown): Wish {
+  const beside = ['scope', ...CSC_PARAMETERS].find((name) => name !== 'account_token' && parameters[name] !== undefined)
+  if (beside !== undefined) throw new ServiceError('parameter_invalid', { detail: `Invalid parameter ${beside}` })
+  const list: unknown = typeof details === 'string' ? parsed(details) : details
+  const [detail] = Array.isArray(list) && list.length === 1 ? list : []
+  return wishOfDetail(detail)
+}
+
+/** One entry of `authorization_details`. @throws ServiceError `parameter_invalid`, and the codes of digests */
+export function wishOfDetail(detail: unknown): Wish {
+  if (typeof detail !== 'object' || detail === null) throw invalid('authorization_details')
+  const given = detail as RequestParameters
+  if (!(CREDENTIAL_TYPES as readonly unknown[]).includes(given.type)) throw invalid('authorization_details')
+  const credentialId = textOf(given, 'credentialID', 255)
+  const qualifier = textOf(given, 'signatureQualifier', 255)
+  if (credentialId === undefined && qualifier === undefined) throw missing('string', 'credentialID')
+  const documents = given.documentDigests
+  if (documents !== undefined && !Array.isArray(documents)) throw missing('array', 'documentDigests')
+  const numSignatures = given.numSignatures ?? documents?.length
+  if (typeof numSignatures !== 'number' || !Number.isInteger(numSignatures)) throw missing('integer', 'numSignatures')
+  const oid = textOf(given, 'hashAlgorithmOID', 255)
+  return {
+    kind: 'credential',
+    numSignatures,
+    ...(credentialId === undefined ? {} : { credentialId }),
+    ...(qualifier === undefined ? {} : { qualifier }),
+    ...(documents === undefined ? {} : { ...digestsOf(documents.map(hashOf), oid), labels: documents.map(labelOf) }),
+  }
+}
+
+function hashOf(document: unknown): string {
+  const { hash, hashType = 'dtbsr' } = (document ?? {}) as RequestParameters
+  if (typeof hash !== 'string') throw missing('string', 'hash')
+  // What signHash gets is all that is ever compared.
+  if (String(hashType).toLowerCase() !== 'dtbsr') throw invalid('hashType')
+  return hash
+}
+
+function labelOf(document: unknown): string {
+  return textOf(document as RequestParameters, 'label', MOST_LABEL) ?? ''
+}
+
+function digestsOf(texts: readonly string[], oid: string | undefined): Pick<Wish, 'digests' | 'digestAlgorithm'> {
+  if (texts.length > MOST_DIGESTS) throw new ServiceError('signature_count_too_high')
+  const digests = decodeDigests(texts.filter((text) => text !== ''))
+  const algorithm = oid === undefined ? algorithmOfLength(digests[0]?.length ?? 0) : requireDigest(oid)
+  if (algorithm === undefined) throw new ServiceError('digest_length_invalid')
+  requireLength(digests, algorithm)
+  return { digests: digests.map((bytes) => bytes.toString('base64')), digestAlgorithm: algorithm }
+}
+
+function checkCommon(parameters: RequestParameters): { description: string | undefined } {
+  textOf(parameters, 'lang', 64)
+  textOf(parameters, 'clientData', MOST_CLIENT_DATA)
+  return { description: textOf(parameters, 'description', MOST_DESCRIPTION) }
+}
+
+function textOf(parameters: RequestParameters, name: string, most: number): string | undefined {
+  const value = parameters[name]
+  if (value === undefined || value === null) return undefined
+  if (typeof value !== 'string') throw missing('string', name)
+  if (value.length > most || value.includes('\0')) throw invalid(name)
+  return value
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw invalid('authorization_details')
+  }
+}
+
+function invalid(name: string): ServiceError {
+  return new ServiceError('parameter_invalid', { detail: `Invalid parameter ${name}` })
+}
+
+function missing(type: string, name: string): ServiceError {
+  return new ServiceError('parameter_invalid', { detail: `Missing (or invalid type) ${type} parameter ${name}` })
+}
