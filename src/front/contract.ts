@@ -8,7 +8,8 @@ import { originOf } from './origin.js'
 import { ajvOf, type BodyCheck, bodyCheck, type HeaderCheck, headerCheck } from './validate.js'
 import type { operations } from './wire.js'
 
-export type OperationId = keyof operations
+/** Operations that have doors here. Those of OAuth 2 are in the contract, too, and answered by its own server. */
+export type OperationId = Exclude<keyof operations, `oauth${string}`>
 
 type WithoutNull<T> = { [Key in keyof T]: Exclude<T[Key], null> }
 type Content<T> = T extends { content: infer C } ? C[keyof C] : undefined
@@ -93,8 +94,10 @@ export interface Operation {
   readonly id: string
   readonly method: 'GET' | 'POST'
   readonly path: string
-  /** The scope that the access token must have; absent where nobody has to log in. */
-  readonly scope: string | undefined
+  /** Answered by the OAuth 2 server. */
+  readonly oauth: boolean
+  /** One of these scopes the access token must have; absent where nobody has to log in. */
+  readonly scopes: readonly string[] | undefined
   readonly success: number
   /** Media type of the success; absent where it has no body. */
   readonly mediaType: string | undefined
@@ -108,21 +111,29 @@ export function operationsOf(document: Document): Operation[] {
   const ajv = ajvOf(document)
   return Object.entries(document.paths).flatMap(([path, item]) =>
     Object.entries(item).map(([method, operation]): Operation => {
-      const [success, answer] = successOf(document, operation)
-      const schema = operation.requestBody?.content['application/json'].schema
+      const oauth = operation.tags.includes('OAuth')
+      const [success, answer] = oauth ? [0, undefined] : successOf(document, operation)
+      const schema = operation.requestBody?.content['application/json']?.schema
       return {
         id: operation.operationId,
         method: method === 'get' ? 'GET' : 'POST',
         path,
-        scope: (operation.security ?? document.security).find((one) => one.bearer !== undefined)?.bearer?.[0],
+        oauth,
+        scopes: scopesOf(operation.security ?? document.security),
         success,
-        mediaType: Object.keys(answer.content ?? {})[0],
+        mediaType: Object.keys(answer?.content ?? {})[0],
         emptyBodyAllowed: operation.requestBody?.required !== true,
         checkHeaders: headerCheck(ajv, document, operation),
         check: schema === undefined ? undefined : bodyCheck(ajv, document, schema),
       }
     }),
   )
+}
+
+/** Alternatives, as OpenAPI has it. */
+function scopesOf(security: Document['security']): readonly string[] | undefined {
+  const scopes = security.flatMap(({ bearer }) => bearer ?? [])
+  return scopes.length === 0 ? undefined : scopes
 }
 
 function successOf(document: Document, operation: OperationObject): [number, ResponseObject] {
@@ -143,14 +154,14 @@ export function bindDoors(
   doors: Doors,
   bearer: BearerCheck,
 ): void {
-  const known = new Set(operations.map(({ id }) => id))
+  const known = new Set(operations.filter(({ oauth }) => !oauth).map(({ id }) => id))
   const byId: Readonly<Record<string, { access: 'open' | 'closed'; handle: unknown } | undefined>> = doors
   const stray = Object.keys(doors).find((id) => !known.has(id))
   if (stray !== undefined) throw new Error(`openapi.yaml: no operation for the door ${stray}`)
-  for (const operation of operations) {
+  for (const operation of operations.filter(({ oauth }) => !oauth)) {
     const door = byId[operation.id]
     if (door === undefined) throw new Error(`openapi.yaml: no door for the operation ${operation.id}`)
-    if ((door.access === 'closed') !== (operation.scope !== undefined)) {
+    if ((door.access === 'closed') !== (operation.scopes !== undefined)) {
       throw new Error(`openapi.yaml: ${operation.id} and its door disagree about who may come in`)
     }
     bind(app, operation, door.handle as (request: unknown) => unknown, bearer)
@@ -163,16 +174,17 @@ function bind(
   handle: (request: unknown) => unknown,
   bearer: BearerCheck,
 ): void {
-  const { scope } = operation
+  const { scopes } = operation
   app.route({
     method: operation.method,
     url: operation.path,
-    ...(scope === undefined
+    ...(scopes === undefined
       ? {}
       : {
           onRequest: async (request: FastifyRequest) => {
             request.caller = await bearer.identify(request.headers.authorization)
-            if (!request.caller.scope.split(' ').includes(scope)) throw new ServiceError('scope_missing')
+            if (!request.caller.scope.split(' ').some((scope) => scopes.includes(scope)))
+              throw new ServiceError('scope_missing')
           },
         }),
     handler: async (request, reply) => {

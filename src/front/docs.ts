@@ -54,21 +54,23 @@ ${entries.map((entry) => article(document, entry)).join('\n')}</section>`
 }
 
 function article(document: Document, { method, path, operation }: Entry): string {
-  const request = operation.requestBody?.content['application/json'].schema
+  const request = Object.values(operation.requestBody?.content ?? {})[0]?.schema
   return `<article id="${operation.operationId}"><h3><span class="method ${method}">${method.toUpperCase()}</span><code>${escapeHtml(path)}</code>
 <span class="access">${access(document, operation)}</span></h3>
 <p><strong>${escapeHtml(operation.summary)}</strong></p>${prose(operation.description ?? '')}
-${headers(document, operation)}
+${parameters(document, operation)}
 ${request === undefined ? '' : `<h4>Request</h4>${members(document, request, 'required')}`}
 <h4>Answers</h4>${answers(document, operation)}</article>`
 }
 
-function headers(document: Document, { parameters = [] }: OperationObject): string {
-  const rows = parameters.map((reference) => {
+function parameters(document: Document, { parameters: all = [] }: OperationObject): string {
+  const rows = all.map((reference) => {
     const { name, description = '', schema } = resolve(document, reference)
     return `<tr><td><code>${escapeHtml(name)}</code></td><td class="type">${typeOf(document, schema)}</td><td>${inline(description)}</td></tr>`
   })
-  return rows.length === 0 ? '' : `<h4>Headers</h4>${table(rows)}`
+  return rows.length === 0
+    ? ''
+    : `<h4>${all.every((one) => resolve(document, one).in === 'header') ? 'Headers' : 'Parameters'}</h4>${table(rows)}`
 }
 
 function access(document: Document, operation: OperationObject): string {

@@ -20,7 +20,7 @@ export function allDoors(
   bearer: BearerCheck,
   health: Health,
 ): Doors {
-  const paths = operations.filter(({ method }) => method === 'POST').map(({ path }) => path)
+  const paths = operations.filter(({ method, oauth }) => method === 'POST' && !oauth).map(({ path }) => path)
   return {
     ...infoDoors({ config: services.config, health, paths }),
     ...loginDoors(services),

@@ -23,9 +23,10 @@ export function dress(request: Pick<FastifyRequest, 'id'>, reply: FastifyReply):
 /** The methods of every path, as `Allow` tells them. */
 export function allowedMethods(operations: readonly Operation[]): ReadonlyMap<string, string> {
   const allowed = new Map<string, string[]>()
-  for (const { path, method } of operations) {
+  for (const { path, method, oauth } of operations) {
     const methods = allowed.get(path) ?? []
-    methods.push(...(method === 'GET' ? ['GET', 'HEAD'] : [method]))
+    // A look at an authorization request would use it up.
+    methods.push(...(method === 'GET' && !oauth ? ['GET', 'HEAD'] : [method]))
     allowed.set(path, methods)
   }
   return new Map([...allowed].map(([path, methods]) => [path, methods.join(', ')]))

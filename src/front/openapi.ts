@@ -42,7 +42,10 @@ export interface OperationObject {
   readonly parameters?: readonly ParameterObject[]
   readonly requestBody?: {
     readonly required?: boolean
-    readonly content: { readonly 'application/json': { readonly schema: Schema } }
+    /** JSON of the API, or forms of OAuth 2. */
+    readonly content: Readonly<
+      Partial<Record<'application/json' | 'application/x-www-form-urlencoded', { readonly schema: Schema }>>
+    >
   }
   readonly responses: Readonly<Record<string, ResponseObject>>
 }

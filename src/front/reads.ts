@@ -1,6 +1,6 @@
 import type { CredentialSummary } from '../activation.js'
 import { type Caller, callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
-import { type CredentialId, isUuid, type SignerId } from '../ids.js'
+import { type CredentialId, isUuid, type SessionId, type SignerId } from '../ids.js'
 import type { Database } from './database.js'
 
 export type KeySpec = CredentialSummary['key']
@@ -42,6 +42,8 @@ export interface FrontReads {
   credential(signer: SignerId, id: string): Promise<CredentialRow | undefined>
   /** The kind of the signer's key, which never changes. */
   keySpec(signer: SignerId, id: string): Promise<KeySpec | undefined>
+  /** The credential that the token of this session, one of scope `credential`, is for. */
+  credentialOf(session: SessionId): Promise<CredentialId | undefined>
   /** An active client, as it is registered. */
   client(id: string): Promise<ClientRow | undefined>
   /** Whose the live access token with this SHA-256 is. */
@@ -107,6 +109,10 @@ export function frontReads(database: Database): FrontReads {
       const [row] = await database.query<{ spec: KeySpec }>('key_spec', text, [signer, uuidOf(id)])
       if (row !== undefined) remember(key, row.spec)
       return row?.spec
+    },
+    async credentialOf(session) {
+      const text = `select credential_id from paraph.authorization where session_id = $1 and via = 'token'`
+      return (await database.query<{ credential_id: CredentialId }>('credential_of', text, [session]))[0]?.credential_id
     },
     async client(id) {
       const text = `select id, name, secret_hash, redirect_uris, auth_method, jwks, scopes from paraph.client

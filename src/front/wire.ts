@@ -136,6 +136,284 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/oauth2/authorize": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Ask the signer
+         * @description RFC 6749 §4.1.1 with the parameters of CSC v1 §8.3.2 and v2.2 §8.2.2, or with `authorization_details`, or with the
+         *     `request_uri` of a pushed request. The signer answers on pages of this service. Where the client or its
+         *     `redirect_uri` is wrong nobody is sent anywhere.
+         */
+        get: operations["oauthAuthorize"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/oauth2/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Obtain an access token
+         * @description RFC 6749 §3.2 with CSC v1 §8.3.3, v2.2 §8.2.4. A client authenticates with its secret (header or body), with a
+         *     signed assertion (RFC 7523), or with its certificate (RFC 8705). A code, and what the signer agreed to, is
+         *     exchanged once.
+         */
+        post: operations["oauthToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/oauth2/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Revoke a token
+         * @description RFC 7009 with CSC v1 §8.3.4, v2.2 §8.2.5. A refresh token dies with every access token of its grant, an access
+         *     token dies alone.
+         */
+        post: operations["oauthRevoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/oauth2/pushed_authorize": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Push an authorization request
+         * @description RFC 9126, CSC v2.2 §8.2.3. Takes the parameters of the authorization endpoint and authenticates the client as at
+         *     the token endpoint. The `request_uri` works once.
+         */
+        post: operations["oauthPush"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/csc/v1/oauth2/authorize": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Ask the signer
+         * @description RFC 6749 §4.1.1 with the parameters of CSC v1 §8.3.2 and v2.2 §8.2.2, or with `authorization_details`, or with the
+         *     `request_uri` of a pushed request. The signer answers on pages of this service. Where the client or its
+         *     `redirect_uri` is wrong nobody is sent anywhere.
+         */
+        get: operations["oauthV1Authorize"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/csc/v1/oauth2/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Obtain an access token
+         * @description RFC 6749 §3.2 with CSC v1 §8.3.3, v2.2 §8.2.4. A client authenticates with its secret (header or body), with a
+         *     signed assertion (RFC 7523), or with its certificate (RFC 8705). A code, and what the signer agreed to, is
+         *     exchanged once.
+         */
+        post: operations["oauthV1Token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/csc/v1/oauth2/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Revoke a token
+         * @description RFC 7009 with CSC v1 §8.3.4, v2.2 §8.2.5. A refresh token dies with every access token of its grant, an access
+         *     token dies alone.
+         */
+        post: operations["oauthV1Revoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/csc/v1/oauth2/pushed_authorize": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Push an authorization request
+         * @description RFC 9126, CSC v2.2 §8.2.3. Takes the parameters of the authorization endpoint and authenticates the client as at
+         *     the token endpoint. The `request_uri` works once.
+         */
+        post: operations["oauthV1Push"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/csc/v2/oauth2/authorize": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Ask the signer
+         * @description RFC 6749 §4.1.1 with the parameters of CSC v1 §8.3.2 and v2.2 §8.2.2, or with `authorization_details`, or with the
+         *     `request_uri` of a pushed request. The signer answers on pages of this service. Where the client or its
+         *     `redirect_uri` is wrong nobody is sent anywhere.
+         */
+        get: operations["oauthV2Authorize"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/csc/v2/oauth2/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Obtain an access token
+         * @description RFC 6749 §3.2 with CSC v1 §8.3.3, v2.2 §8.2.4. A client authenticates with its secret (header or body), with a
+         *     signed assertion (RFC 7523), or with its certificate (RFC 8705). A code, and what the signer agreed to, is
+         *     exchanged once.
+         */
+        post: operations["oauthV2Token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/csc/v2/oauth2/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Revoke a token
+         * @description RFC 7009 with CSC v1 §8.3.4, v2.2 §8.2.5. A refresh token dies with every access token of its grant, an access
+         *     token dies alone.
+         */
+        post: operations["oauthV2Revoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/csc/v2/oauth2/pushed_authorize": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Push an authorization request
+         * @description RFC 9126, CSC v2.2 §8.2.3. Takes the parameters of the authorization endpoint and authenticates the client as at
+         *     the token endpoint. The `request_uri` works once.
+         */
+        post: operations["oauthV2Push"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/.well-known/oauth-authorization-server": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Metadata of the OAuth 2 server
+         * @description RFC 8414.
+         */
+        get: operations["oauthMetadata"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/csc/v1/credentials/list": {
         parameters: {
             query?: never;
@@ -207,7 +485,8 @@ export interface paths {
         put?: never;
         /**
          * One credential
-         * @description Somebody else's credential answers like one that does not exist.
+         * @description Somebody else's credential answers like one that does not exist. A token of scope `credential` reaches its own
+         *     credential only.
          */
         post: operations["v2CredentialsInfo"];
         delete?: never;
@@ -296,7 +575,9 @@ export interface paths {
         /**
          * Sign hashes
          * @description Signs all of the hashes or none, and spends that much of the SAD. RSA signatures are as long as the key; ECDSA
-         *     signatures are DER (`ECDSA-Sig-Value`). The service builds the DigestInfo: a hash is the bare hash value.
+         *     signatures are DER (`ECDSA-Sig-Value`). The service builds the DigestInfo: a hash is the bare hash value. An
+         *     access token of scope `credential` is an authorization itself: in the header it needs no SAD, and beside a token
+         *     of scope `service` it is one.
          *
          *     A client that may lose the answer names its request with `Idempotency-Key`, and sends the very same request again
          *     under the same key: for ten minutes it gets the same signatures, and nothing more is spent.
@@ -482,6 +763,64 @@ export interface components {
             /** @enum {string|null} */
             token_type_hint?: "access_token" | "refresh_token" | null;
             clientData?: components["schemas"]["ClientData"];
+        };
+        OAuthError: {
+            error: string;
+            error_description?: string;
+        };
+        ClientAuthentication: {
+            client_id?: string;
+            /** @description Or in the header (Basic). */
+            client_secret?: string;
+            client_assertion?: string;
+            /** @constant */
+            client_assertion_type?: "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+        };
+        TokenRequest: {
+            /** @enum {unknown} */
+            grant_type: "authorization_code" | "refresh_token" | "client_credentials";
+            code?: string;
+            /** Format: uri */
+            redirect_uri?: string;
+            code_verifier?: string;
+            refresh_token?: string;
+            /** @description Looked at, and nothing more. */
+            authorization_details?: string;
+            clientData?: string;
+        } & components["schemas"]["ClientAuthentication"];
+        TokenResponse: {
+            access_token: string;
+            /**
+             * @description `SAD` for scope `credential` under version 1.
+             * @enum {unknown}
+             */
+            token_type: "Bearer" | "DPoP" | "SAD";
+            /** @description Seconds until the session ends. */
+            expires_in: number;
+            /** @description Where the signer lets the client come back. Works once. */
+            refresh_token?: string;
+            scope?: string;
+            credentialID?: string;
+            authorization_details?: Record<string, never>[];
+            /**
+             * Format: uuid
+             * @description What the signer agreed to, for the comparison code.
+             */
+            approvalID?: string;
+            /** @description Key of the comparison code that the signer saw, base64url. */
+            comparisonNonce?: string;
+        };
+        TokenRevocation: {
+            token: string;
+            /** @enum {unknown} */
+            token_type_hint?: "access_token" | "refresh_token";
+            clientData?: string;
+        } & components["schemas"]["ClientAuthentication"];
+        /** @description The parameters of the authorization endpoint, but for `request_uri`. */
+        PushedRequest: components["schemas"]["ClientAuthentication"];
+        PushedResponse: {
+            request_uri: string;
+            expires_in: number;
         };
         /** @description Must be absent; the token already names the signer. */
         UserID: string | null;
@@ -703,7 +1042,8 @@ export interface components {
             clientData?: components["schemas"]["ClientData"];
         };
         SignHashRequestV2: {
-            SAD: components["schemas"]["SAD"];
+            /** @description Required unless the access token has the scope `credential`. Must be the same where both are given. */
+            SAD?: string | null;
             credentialID: string;
             /** @description Also taken under the name `hash`. */
             hashes: string[];
@@ -956,6 +1296,13 @@ export type AuthType = components['schemas']['AuthType'];
 export type LoginRequest = components['schemas']['LoginRequest'];
 export type LoginResponse = components['schemas']['LoginResponse'];
 export type RevokeRequest = components['schemas']['RevokeRequest'];
+export type OAuthError = components['schemas']['OAuthError'];
+export type ClientAuthentication = components['schemas']['ClientAuthentication'];
+export type TokenRequest = components['schemas']['TokenRequest'];
+export type TokenResponse = components['schemas']['TokenResponse'];
+export type TokenRevocation = components['schemas']['TokenRevocation'];
+export type PushedRequest = components['schemas']['PushedRequest'];
+export type PushedResponse = components['schemas']['PushedResponse'];
 export type UserId = components['schemas']['UserID'];
 export type Certificates = components['schemas']['Certificates'];
 export type CertInfo = components['schemas']['CertInfo'];
@@ -1243,6 +1590,677 @@ export interface operations {
             405: components["responses"]["OtherMethod"];
             413: components["responses"]["TooLarge"];
             415: components["responses"]["NotJson"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    oauthAuthorize: {
+        parameters: {
+            query: {
+                client_id: string;
+                /** @description Of a pushed request; works once. */
+                request_uri?: string;
+                response_type?: "code";
+                /** @description Exactly as registered. May be absent where one is. */
+                redirect_uri?: string;
+                /** @description `service` where neither this nor `authorization_details` is given. */
+                scope?: "service" | "credential";
+                /** @description JSON (RFC 9396) with one entry of type `credential`. Not beside `scope` and the CSC parameters. */
+                authorization_details?: string;
+                code_challenge?: string;
+                code_challenge_method?: "S256";
+                state?: string;
+                credentialID?: string;
+                /** @description The service picks a credential of that kind. */
+                signatureQualifier?: string;
+                numSignatures?: string;
+                /** @description Base64url, separated by commas. Also taken under the name `hash`. */
+                hashes?: string;
+                hashAlgorithmOID?: string;
+                /** @description Shown to the signer. */
+                description?: string;
+                /** @description Names the signer; proves nothing. */
+                account_token?: string;
+                lang?: string;
+                clientData?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description To the page of the question, or back to the client with `code`, or with `error` and `error_description` */
+            303: {
+                headers: {
+                    /** @description Where to. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is refused, and nobody is sent anywhere. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            405: components["responses"]["OtherMethod"];
+            /** @description Too many requests of this client or address wait for an answer. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    oauthToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["TokenRequest"];
+            };
+        };
+        responses: {
+            /** @description The token */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenResponse"];
+                };
+            };
+            /** @description The request is refused, and nobody is sent anywhere. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            /** @description The client is not who it says. */
+            401: {
+                headers: {
+                    /** @description How to authenticate. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            405: components["responses"]["OtherMethod"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    oauthRevoke: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["TokenRevocation"];
+            };
+        };
+        responses: {
+            /** @description The token is dead */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is refused, and nobody is sent anywhere. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            /** @description The client is not who it says. */
+            401: {
+                headers: {
+                    /** @description How to authenticate. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            405: components["responses"]["OtherMethod"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    oauthPush: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["PushedRequest"];
+            };
+        };
+        responses: {
+            /** @description Where the request is */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PushedResponse"];
+                };
+            };
+            /** @description The request is refused, and nobody is sent anywhere. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            /** @description The client is not who it says. */
+            401: {
+                headers: {
+                    /** @description How to authenticate. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            405: components["responses"]["OtherMethod"];
+            /** @description Too many requests of this client or address wait for an answer. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    oauthV1Authorize: {
+        parameters: {
+            query: {
+                client_id: string;
+                /** @description Of a pushed request; works once. */
+                request_uri?: string;
+                response_type?: "code";
+                /** @description Exactly as registered. May be absent where one is. */
+                redirect_uri?: string;
+                /** @description `service` where neither this nor `authorization_details` is given. */
+                scope?: "service" | "credential";
+                /** @description JSON (RFC 9396) with one entry of type `credential`. Not beside `scope` and the CSC parameters. */
+                authorization_details?: string;
+                code_challenge?: string;
+                code_challenge_method?: "S256";
+                state?: string;
+                credentialID?: string;
+                /** @description The service picks a credential of that kind. */
+                signatureQualifier?: string;
+                numSignatures?: string;
+                /** @description Base64url, separated by commas. Also taken under the name `hash`. */
+                hashes?: string;
+                hashAlgorithmOID?: string;
+                /** @description Shown to the signer. */
+                description?: string;
+                /** @description Names the signer; proves nothing. */
+                account_token?: string;
+                lang?: string;
+                clientData?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description To the page of the question, or back to the client with `code`, or with `error` and `error_description` */
+            303: {
+                headers: {
+                    /** @description Where to. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is refused, and nobody is sent anywhere. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            405: components["responses"]["OtherMethod"];
+            /** @description Too many requests of this client or address wait for an answer. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    oauthV1Token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["TokenRequest"];
+            };
+        };
+        responses: {
+            /** @description The token */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenResponse"];
+                };
+            };
+            /** @description The request is refused, and nobody is sent anywhere. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            /** @description The client is not who it says. */
+            401: {
+                headers: {
+                    /** @description How to authenticate. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            405: components["responses"]["OtherMethod"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    oauthV1Revoke: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["TokenRevocation"];
+            };
+        };
+        responses: {
+            /** @description The token is dead */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is refused, and nobody is sent anywhere. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            /** @description The client is not who it says. */
+            401: {
+                headers: {
+                    /** @description How to authenticate. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            405: components["responses"]["OtherMethod"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    oauthV1Push: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["PushedRequest"];
+            };
+        };
+        responses: {
+            /** @description Where the request is */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PushedResponse"];
+                };
+            };
+            /** @description The request is refused, and nobody is sent anywhere. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            /** @description The client is not who it says. */
+            401: {
+                headers: {
+                    /** @description How to authenticate. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            405: components["responses"]["OtherMethod"];
+            /** @description Too many requests of this client or address wait for an answer. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    oauthV2Authorize: {
+        parameters: {
+            query: {
+                client_id: string;
+                /** @description Of a pushed request; works once. */
+                request_uri?: string;
+                response_type?: "code";
+                /** @description Exactly as registered. May be absent where one is. */
+                redirect_uri?: string;
+                /** @description `service` where neither this nor `authorization_details` is given. */
+                scope?: "service" | "credential";
+                /** @description JSON (RFC 9396) with one entry of type `credential`. Not beside `scope` and the CSC parameters. */
+                authorization_details?: string;
+                code_challenge?: string;
+                code_challenge_method?: "S256";
+                state?: string;
+                credentialID?: string;
+                /** @description The service picks a credential of that kind. */
+                signatureQualifier?: string;
+                numSignatures?: string;
+                /** @description Base64url, separated by commas. Also taken under the name `hash`. */
+                hashes?: string;
+                hashAlgorithmOID?: string;
+                /** @description Shown to the signer. */
+                description?: string;
+                /** @description Names the signer; proves nothing. */
+                account_token?: string;
+                lang?: string;
+                clientData?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description To the page of the question, or back to the client with `code`, or with `error` and `error_description` */
+            303: {
+                headers: {
+                    /** @description Where to. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is refused, and nobody is sent anywhere. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            405: components["responses"]["OtherMethod"];
+            /** @description Too many requests of this client or address wait for an answer. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    oauthV2Token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["TokenRequest"];
+            };
+        };
+        responses: {
+            /** @description The token */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenResponse"];
+                };
+            };
+            /** @description The request is refused, and nobody is sent anywhere. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            /** @description The client is not who it says. */
+            401: {
+                headers: {
+                    /** @description How to authenticate. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            405: components["responses"]["OtherMethod"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    oauthV2Revoke: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["TokenRevocation"];
+            };
+        };
+        responses: {
+            /** @description The token is dead */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is refused, and nobody is sent anywhere. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            /** @description The client is not who it says. */
+            401: {
+                headers: {
+                    /** @description How to authenticate. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            405: components["responses"]["OtherMethod"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    oauthV2Push: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["PushedRequest"];
+            };
+        };
+        responses: {
+            /** @description Where the request is */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PushedResponse"];
+                };
+            };
+            /** @description The request is refused, and nobody is sent anywhere. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            /** @description The client is not who it says. */
+            401: {
+                headers: {
+                    /** @description How to authenticate. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            405: components["responses"]["OtherMethod"];
+            /** @description Too many requests of this client or address wait for an answer. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OAuthError"];
+                };
+            };
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    oauthMetadata: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What it offers, and where */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            405: components["responses"]["OtherMethod"];
             500: components["responses"]["Failed"];
             503: components["responses"]["Unavailable"];
         };

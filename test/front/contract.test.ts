@@ -12,10 +12,12 @@ const nobody = {} as BearerCheck
 /** A door for every operation, as the contract wants them. */
 function someDoors(): Record<string, unknown> {
   return Object.fromEntries(
-    operations.map(({ id, scope }) => [
-      id,
-      scope === undefined ? open(() => undefined as never) : closed(() => undefined as never),
-    ]),
+    operations
+      .filter(({ oauth }) => !oauth)
+      .map(({ id, scopes }) => [
+        id,
+        scopes === undefined ? open(() => undefined as never) : closed(() => undefined as never),
+      ]),
   )
 }
 const bind = (doors: Record<string, unknown>) => bindDoors(Fastify(), operations, doors as unknown as Doors, nobody)
@@ -63,7 +65,7 @@ test('a body that is no plain object, or an operation without its one success, i
 
 test('only what is meant to be open is open', () => {
   assert.deepEqual(
-    operations.filter(({ scope }) => scope === undefined).map(({ id }) => id),
+    operations.filter(({ scopes, oauth }) => scopes === undefined && !oauth).map(({ id }) => id),
     [
       'v1InfoGet',
       'v1Info',
@@ -78,5 +80,9 @@ test('only what is meant to be open is open', () => {
       'logo',
     ],
   )
-  assert.deepEqual([...new Set(operations.flatMap(({ scope }) => scope ?? []))], ['service'])
+  assert.deepEqual([...new Set(operations.flatMap(({ scopes }) => scopes ?? []))], ['service', 'credential'])
+  assert.deepEqual(
+    operations.filter(({ scopes }) => scopes?.includes('credential')).map(({ id }) => id),
+    ['v2CredentialsInfo', 'v2SignHash'],
+  )
 })

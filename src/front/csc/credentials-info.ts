@@ -21,6 +21,9 @@ export function credentialInfoDoors(services: FrontServices) {
 /** @throws ServiceError `credential_unknown`, also for somebody else's */
 async function read({ db, log }: FrontServices, { caller, origin, body }: InfoRequest): Promise<CredentialRow> {
   const row = await db.credential(caller.signerId, body.credentialID)
+  if (caller.scope === 'credential' && row?.id !== (await db.credentialOf(caller.sessionId))) {
+    throw new ServiceError('credential_unknown')
+  }
   if (row === undefined) throw new ServiceError('credential_unknown')
   await log.append({
     type: 'credential.read',

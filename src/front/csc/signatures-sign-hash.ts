@@ -10,7 +10,7 @@ import { keyOf } from './oids.js'
 
 /** Hashes to be signed, in the words of neither version. */
 interface Wish extends AlgorithmRequest {
-  readonly sad: string
+  readonly sad: string | undefined
   readonly credentialId: string
   readonly hashes: readonly string[]
 }
@@ -69,6 +69,7 @@ async function signHash({ sam, db }: FrontServices, request: Request, wish: Wish
   const { origin, bearer, caller } = request
   const retryKey = request.headers['Idempotency-Key']
   const { sad, credentialId } = wish
+  if (sad === undefined && caller.scope !== 'credential') throw new ServiceError('sad_missing')
   const digests = decodeDigests(wish.hashes)
   const mechanism = chooseMechanism(wish)
   requireLength(digests, mechanism.hash)
@@ -80,7 +81,7 @@ async function signHash({ sam, db }: FrontServices, request: Request, wish: Wish
     askWorker(sam, 'sign', {
       origin,
       bearer,
-      sad,
+      ...(sad === undefined ? {} : { sad }),
       credentialId,
       digests: digests.map((bytes) => bytes.toString('base64')),
       mechanism,
