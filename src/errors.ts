@@ -7,6 +7,7 @@ export const ERROR_CODES = [
   'token_malformed', // no `Bearer …` header
   'token_unknown',
   'token_expired', // expired or revoked
+  'proof_invalid', // the token is bound to a key or a certificate, which did not come with it
   'scope_missing',
   'login_malformed', // no `Basic …` header and no refresh token
   'login_undecodable', // Basic header without a colon

@@ -7,7 +7,8 @@ import { readCredential } from '../credentials/credential-store.js'
 import { requireUsable } from '../credentials/require-usable.js'
 import { algorithmOfLength, DIGEST_LENGTH } from '../digest.js'
 import { ServiceError } from '../errors.js'
-import { type Caller, callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
+import { actingFor } from '../identity/assignment.js'
+import { bearerOf, type Caller, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
 import { newSecretValue, secretHash } from '../identity/secret-value.js'
 import {
   type FactorEvidence,
@@ -132,12 +133,13 @@ async function readContext(services: AuthorizeServices, tx: Tx, request: Request
   )
   const [row] = rows
   if (row !== undefined) services.requireClock(row.now)
-  const caller = callerOf(row)
-  if (typeof caller === 'string') throw new ServiceError(caller)
-  if (caller.scope !== 'service') throw new ServiceError('scope_missing')
+  const bearer = bearerOf(row)
+  if (typeof bearer === 'string') throw new ServiceError(bearer)
+  if (bearer.scope !== 'service') throw new ServiceError('scope_missing')
   // Anything that is no id at all asks the database like an id that nobody has.
   const id = (isUuid(request.credentialId) ? request.credentialId : newId()) as CredentialId
-  return { caller, credential: await readCredential(tx, services.binding, id) }
+  const credential = await readCredential(tx, services.binding, id)
+  return { caller: await actingFor(tx, services.binding, bearer, credential?.signer_id), credential }
 }
 
 /** Counts, digests and required inputs against the credential's policy; the digests in the order of the request. */

@@ -4,7 +4,8 @@ import { type CredentialCache, readCredential } from '../credentials/credential-
 import type { Pool } from '../db/pool.js'
 import { asServiceError } from '../db/transaction.js'
 import { ServiceError } from '../errors.js'
-import { type Caller, callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
+import { actingFor } from '../identity/assignment.js'
+import { type Bearer, bearerOf, type Caller, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
 import { secretHash } from '../identity/secret-value.js'
 import {
   type ApprovalId,
@@ -92,20 +93,30 @@ export class SigningContexts {
   }
 
   /**
-   * @throws ServiceError `token_unknown`, `token_expired`, `scope_missing`, `sad_missing`, `sad_unknown`, `unavailable`,
+   * @throws ServiceError `token_unknown`, `token_expired`, `scope_missing`, `sad_missing`, `sad_unknown`,
+   *   `credential_unknown`, `unavailable`,
    *   `overloaded`; TamperedRow
    */
   async load(request: Asked): Promise<SigningContext> {
     const row = await this.#ask(request)
-    const caller = callerOf(row)
-    if (typeof caller === 'string') throw new ServiceError(caller)
-    requireNamed(caller, request)
+    const bearer = bearerOf(row)
+    if (typeof bearer === 'string') throw new ServiceError(bearer)
+    requireNamed(bearer, request)
+    const credential = row.c_id === null ? undefined : await this.#credential(row.c_id, row.c_version)
     return {
-      caller,
-      credential: row.c_id === null ? undefined : await this.#credential(row.c_id, row.c_version),
+      caller: await this.#acting(bearer, credential),
+      credential,
       authorization: authorizationOf(row),
       earlier: earlierOf(row),
       now: row.now,
+    }
+  }
+
+  async #acting(bearer: Bearer, credential: Credential | undefined): Promise<Caller> {
+    try {
+      return await actingFor(this.#pool, this.#binding, bearer, credential?.signer_id)
+    } catch (error) {
+      throw asServiceError(error)
     }
   }
 
@@ -154,7 +165,7 @@ export class SigningContexts {
                    r.op as r_op, r.body_hash as r_body, r.signatures as r_signatures, n.state as r_state, n.deadline as r_deadline
                  from unnest($1::bytea[], $2::bytea[], $3::uuid[], $4::bytea[]) with ordinality as q (token, sad, credential, key, ord)
                  left join paraph.token t on t.hash = q.token ${TOKEN_JOINS}
-                 left join paraph.credential c on c.id = q.credential and c.signer_id = t.signer_id
+                 left join paraph.credential c on c.id = q.credential and (c.signer_id = t.signer_id or t.signer_id is null)
                  left join paraph.authorization a on a.sad_hash = q.sad
                  left join paraph.retry r on r.key_hash = q.key and r.client_id = t.client_id and r.signer_id = t.signer_id
                    and r.credential_id = q.credential and r.expires_at > paraph.now()
@@ -179,7 +190,7 @@ export class SigningContexts {
 }
 
 /** A token of a credential names its own authorization and no other; one for the service names none. */
-function requireNamed({ scope }: Caller, { bearer, sad }: Asked): void {
+function requireNamed({ scope }: Bearer, { bearer, sad }: Asked): void {
   if (scope === 'credential') {
     if (sad !== undefined && sad !== bearer) throw new ServiceError('sad_unknown')
   } else {

@@ -17,6 +17,7 @@ const SENTENCES = {
   token_malformed: 'the service did not understand the token',
   token_unknown: 'the service does not know this token',
   token_expired: 'the login has expired or was ended: log in again',
+  proof_invalid: 'the login is bound to a key that did not come with it',
   scope_missing: 'this login may not do that',
   login_malformed: 'login and password did not arrive as they should',
   login_undecodable: 'login and password did not arrive as they should',

@@ -1,7 +1,9 @@
 import { hash } from 'node:crypto'
 import type { Clock } from '../clock.js'
 import { ServiceError } from '../errors.js'
-import type { Caller } from '../identity/caller.js'
+import type { Bearer, Caller, ClientCaller } from '../identity/caller.js'
+import type { StoreDatabase } from '../identity/oauth-store.js'
+import { type Proof, requireProof } from './proof.js'
 import type { FrontReads } from './reads.js'
 import type { SessionWatch } from './session-watch.js'
 
@@ -9,14 +11,24 @@ import type { SessionWatch } from './session-watch.js'
 const BELIEVED = 1000
 const MOST_REMEMBERED = 10_000
 
-const BEARER = /^bearer +([A-Za-z0-9._~+/-]+=*)$/i
+const BEARER = /^(bearer|dpop) +([A-Za-z0-9._~+/-]+=*)$/i
+
+/** What a request shows of whoever sends it. */
+export interface Presented extends Omit<Proof, 'scheme' | 'token'> {
+  readonly authorization: string | undefined
+}
 
 export interface BearerCheck {
   /**
-   * The caller behind an `Authorization: Bearer` header.
-   * @throws ServiceError `token_malformed`, `token_unknown`, `token_expired`, `unavailable`, `overloaded`
+   * Whoever is behind an `Authorization: Bearer` or `DPoP` header, with the proof that the token is bound to.
+   * @throws ServiceError `token_malformed`, `token_unknown`, `token_expired`, `proof_invalid`, `unavailable`, `overloaded`
    */
-  identify(header: string | undefined): Promise<Caller>
+  identify(presented: Presented): Promise<Bearer>
+  /**
+   * A client with a token of its own, acting for the signer that its request names.
+   * @throws ServiceError `credential_unknown`, `parameter_invalid`, also for signers that it may not act for
+   */
+  actingFor(client: ClientCaller, named: 'credentialID' | 'userID' | undefined, value: unknown): Promise<Caller>
   /** The token in such a header, if it is one. */
   tokenOf(header: string): string | undefined
   /** Believes no remembered answer about this session any more. */
@@ -24,7 +36,7 @@ export interface BearerCheck {
 }
 
 interface Remembered {
-  readonly caller: Caller
+  readonly caller: Bearer
   readonly until: number
 }
 
@@ -32,11 +44,13 @@ interface Remembered {
  * Remembers callers for at most a second, and not at all while nobody would tell it that a session ended.
  */
 export function bearerCheck(services: {
-  readonly db: Pick<FrontReads, 'caller'>
+  readonly db: Pick<FrontReads, 'caller' | 'assignedOwner' | 'assignedSigner'>
+  readonly store: StoreDatabase
+  readonly config: { readonly publicUrl: string }
   readonly clock: Clock
   readonly sessions?: SessionWatch
 }): BearerCheck {
-  const { db, clock, sessions } = services
+  const { db, clock, sessions, store, config } = services
   /** By SHA-256 of the token, in the order in which they run out. */
   const remembered = new Map<string, Remembered>()
   /** Grows with everything forgotten, so that an answer already under way then is not remembered. */
@@ -49,7 +63,7 @@ export function bearerCheck(services: {
   }
   sessions?.onEnded(forget)
 
-  function remember(key: string, caller: Caller): void {
+  function remember(key: string, caller: Bearer): void {
     const now = clock.now()
     for (const [old, { until }] of remembered) {
       if (until > now && remembered.size < MOST_REMEMBERED) break
@@ -58,7 +72,7 @@ export function bearerCheck(services: {
     remembered.set(key, { caller, until: now + BELIEVED })
   }
 
-  async function callerOf(token: string): Promise<Caller> {
+  async function callerOf(token: string): Promise<Bearer> {
     const key = hash('sha256', token, 'base64url')
     const known = remembered.get(key)
     const left = known === undefined ? 0 : known.until - clock.now()
@@ -72,10 +86,26 @@ export function bearerCheck(services: {
   }
 
   return {
-    async identify(header) {
-      const token = header === undefined ? undefined : tokenOf(header)
-      if (token === undefined) throw new ServiceError('token_malformed')
-      return await callerOf(token)
+    async identify({ authorization = '', ...shown }) {
+      const [, scheme, token] = BEARER.exec(authorization) ?? []
+      if (scheme === undefined || token === undefined) throw new ServiceError('token_malformed')
+      const caller = await callerOf(token)
+      await requireProof({ store, clock, publicUrl: config.publicUrl }, caller.confirmation, {
+        ...shown,
+        token,
+        scheme: scheme.toLowerCase() as 'bearer' | 'dpop',
+      })
+      return caller
+    },
+    async actingFor(client, named, value) {
+      const who = typeof value === 'string' ? value : ''
+      const signerId =
+        named === 'userID'
+          ? await db.assignedSigner(client.clientId, who.replaceAll('\0', ''))
+          : await db.assignedOwner(client.clientId, who)
+      if (signerId !== undefined) return { ...client, signerId }
+      if (named === 'userID') throw new ServiceError('parameter_invalid', { detail: 'Invalid parameter userID' })
+      throw new ServiceError('credential_unknown')
     },
     tokenOf,
     forget,
@@ -83,5 +113,5 @@ export function bearerCheck(services: {
 }
 
 function tokenOf(header: string): string | undefined {
-  return BEARER.exec(header)?.[1]
+  return BEARER.exec(header)?.[2]
 }

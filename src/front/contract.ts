@@ -1,10 +1,11 @@
+import type { TLSSocket } from 'node:tls'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Origin } from '../activation.js'
 import { ServiceError } from '../errors.js'
-import type { Caller } from '../identity/caller.js'
-import type { BearerCheck } from './bearer.js'
-import { type Document, type OperationObject, type ResponseObject, resolve } from './openapi.js'
-import { originOf } from './origin.js'
+import { type Bearer, type Caller, isCaller } from '../identity/caller.js'
+import type { BearerCheck, Presented } from './bearer.js'
+import { type Document, type OperationObject, type ResponseObject, resolve, type Schema } from './openapi.js'
+import { originOf, pathOf } from './origin.js'
 import { ajvOf, type BodyCheck, bodyCheck, type HeaderCheck, headerCheck } from './validate.js'
 import type { operations } from './wire.js'
 
@@ -51,8 +52,11 @@ export interface OpenRequest<Id extends OperationId> {
   readonly authorization: string | undefined
 }
 export interface ClosedRequest<Id extends OperationId> extends OpenRequest<Id> {
-  readonly caller: Caller
+  /** A client with a token of its own acts for the signer whose credential, or whose `userID`, the request names. */
+  readonly caller: Id extends `${string}AuthRevoke` ? Bearer : Caller
   readonly bearer: string
+  /** Whether it was `userID` that named the signer. */
+  readonly byUserID: boolean
 }
 
 type Result<Id extends OperationId> =
@@ -85,7 +89,7 @@ export const closed = <Id extends OperationId>(handle: Handler<ClosedRequest<Id>
 declare module 'fastify' {
   interface FastifyRequest {
     /** Who asks, once that is known. */
-    caller?: Caller
+    caller?: Bearer
   }
 }
 
@@ -103,6 +107,8 @@ export interface Operation {
   readonly mediaType: string | undefined
   readonly emptyBodyAllowed: boolean
   readonly checkHeaders: HeaderCheck
+  /** The member of the body that says whose credentials these are, to a client with a token of its own. */
+  readonly names: 'credentialID' | 'userID' | undefined
   readonly check: BodyCheck | undefined
 }
 
@@ -124,10 +130,16 @@ export function operationsOf(document: Document): Operation[] {
         mediaType: Object.keys(answer?.content ?? {})[0],
         emptyBodyAllowed: operation.requestBody?.required !== true,
         checkHeaders: headerCheck(ajv, document, operation),
+        names: namesOf(document, schema),
         check: schema === undefined ? undefined : bodyCheck(ajv, document, schema),
       }
     }),
   )
+}
+
+function namesOf(document: Document, schema: Schema | undefined): Operation['names'] {
+  const members = schema === undefined ? {} : (resolve(document, schema).properties ?? {})
+  return (['credentialID', 'userID'] as const).find((name) => Object.hasOwn(members, name))
 }
 
 /** Alternatives, as OpenAPI has it. */
@@ -182,7 +194,7 @@ function bind(
       ? {}
       : {
           onRequest: async (request: FastifyRequest) => {
-            request.caller = await bearer.identify(request.headers.authorization)
+            request.caller = await bearer.identify(presented(request))
             if (!request.caller.scope.split(' ').some((scope) => scopes.includes(scope)))
               throw new ServiceError('scope_missing')
           },
@@ -190,12 +202,16 @@ function bind(
     handler: async (request, reply) => {
       const { authorization } = request.headers
       const headers = operation.checkHeaders(request.headers)
+      const body = bodyOf(operation, request.body)
+      const { caller } = request
+      const alone = caller !== undefined && operation.names !== undefined && !isCaller(caller)
       const result = await handle({
         headers,
-        body: bodyOf(operation, request.body),
+        body,
         origin: originOf(request),
         authorization,
-        caller: request.caller,
+        caller: alone ? await bearer.actingFor(caller, operation.names, body?.[operation.names]) : caller,
+        byUserID: alone && operation.names === 'userID',
         bearer: authorization === undefined ? undefined : bearer.tokenOf(authorization),
       })
       return result instanceof Answer
@@ -203,6 +219,18 @@ function bind(
         : send(reply, operation, operation.success, result)
     },
   })
+}
+
+/** What a request shows beside its body. */
+function presented({ headers, method, url, raw }: FastifyRequest): Presented {
+  const proof = headers.dpop
+  return {
+    authorization: headers.authorization,
+    proof: typeof proof === 'string' ? proof : undefined,
+    method,
+    path: pathOf(url),
+    certificate: (raw.socket as Partial<TLSSocket>).getPeerCertificate?.()?.raw,
+  }
 }
 
 function bodyOf(operation: Operation, body: unknown): Record<string, unknown> | undefined {

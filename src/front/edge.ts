@@ -1,10 +1,12 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Logger } from 'pino'
 import { ServiceError } from '../errors.js'
+import { isCaller } from '../identity/caller.js'
 import type { Operation } from './contract.js'
 import { toCscError } from './csc/errors.js'
 import { describeError } from './describe-error.js'
 import { originOf, pathOf } from './origin.js'
+import { PROOF_ALGORITHMS } from './proof.js'
 import type { Refusals } from './refusals.js'
 import { WorkerRefusal } from './worker.js'
 
@@ -79,7 +81,12 @@ export function noteRefusal(
     const { caller } = request
     services.refusals.note({
       origin,
-      actor: caller === undefined ? { kind: 'anonymous' } : { kind: 'signer', id: caller.signerId },
+      actor:
+        caller === undefined
+          ? { kind: 'anonymous' }
+          : isCaller(caller)
+            ? { kind: 'signer', id: caller.signerId }
+            : { kind: 'client', id: caller.clientId },
       client: caller?.clientId,
       endpoint,
       code: error.code,
@@ -106,8 +113,9 @@ export function answerError(
 }
 
 function challenge({ code }: ServiceError): string {
-  return code === 'login_malformed'
-    ? 'Basic realm="paraph", charset="UTF-8"'
+  if (code === 'login_malformed') return 'Basic realm="paraph", charset="UTF-8"'
+  return code === 'proof_invalid'
+    ? `DPoP realm="paraph", error="invalid_dpop_proof", algs="${PROOF_ALGORITHMS.join(' ')}"`
     : 'Bearer realm="paraph", error="invalid_token"'
 }
 

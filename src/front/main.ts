@@ -31,7 +31,6 @@ export async function startFront(options: {
     await log.close()
     await Promise.all([sam.close(), sessions.close(), database.close()])
   }
-  if (!settings.basicLogin) logger.warn('nobody can log in: password login is off, and there is no other way yet')
   try {
     const app = buildApp({
       config: configOf(settings),

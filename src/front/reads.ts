@@ -1,6 +1,6 @@
 import type { CredentialSummary } from '../activation.js'
-import { type Caller, callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
-import { type CredentialId, isUuid, type SessionId, type SignerId } from '../ids.js'
+import { type Bearer, bearerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
+import { type ClientId, type CredentialId, isUuid, type SessionId, type SignerId } from '../ids.js'
 import type { Database } from './database.js'
 
 export type KeySpec = CredentialSummary['key']
@@ -35,7 +35,11 @@ export interface CredentialRow {
  */
 export interface FrontReads {
   /** Who holds the access token with this SHA-256, or why nobody does. */
-  caller(tokenHash: Uint8Array): Promise<Caller | 'token_unknown' | 'token_expired'>
+  caller(tokenHash: Uint8Array): Promise<Bearer | 'token_unknown' | 'token_expired'>
+  /** The owner of a credential, if the client may act for him. */
+  assignedOwner(client: ClientId, credential: string): Promise<SignerId | undefined>
+  /** The signer with this login or id, if the client may act for him. */
+  assignedSigner(client: ClientId, who: string): Promise<SignerId | undefined>
   /** Credentials with a certificate, oldest first, after the one with id `after`. */
   credentials(signer: SignerId, page: { limit: number; after?: string; usable?: boolean }): Promise<CredentialRow[]>
   /** Any text may be asked for; what is no id is nobody's. */
@@ -61,6 +65,10 @@ export interface ClientRow {
   readonly auth_method: 'client_secret' | 'private_key_jwt' | 'tls' | 'none'
   readonly jwks: string | null
   readonly scopes: readonly string[]
+}
+
+interface Assigned {
+  readonly signer_id: SignerId
 }
 
 const NOBODYS = '00000000-0000-0000-0000-000000000000'
@@ -92,7 +100,17 @@ export function frontReads(database: Database): FrontReads {
         `select ${TOKEN_COLUMNS} from paraph.token t ${TOKEN_JOINS} where t.hash = $1`,
         [tokenHash],
       )
-      return callerOf(rows[0])
+      return bearerOf(rows[0])
+    },
+    async assignedOwner(client, credential) {
+      const text = `select a.signer_id from paraph.client_signer a join paraph.credential c on c.signer_id = a.signer_id
+        join paraph.signer g on g.id = a.signer_id and g.state = 'active' where a.client_id = $1 and c.id = $2`
+      return (await database.query<Assigned>('assigned_owner', text, [client, uuidOf(credential)]))[0]?.signer_id
+    },
+    async assignedSigner(client, who) {
+      const text = `select a.signer_id from paraph.client_signer a join paraph.signer g on g.id = a.signer_id and g.state = 'active'
+        where a.client_id = $1 and (g.id = $2 or lower(g.login) = lower($3))`
+      return (await database.query<Assigned>('assigned_signer', text, [client, uuidOf(who), who]))[0]?.signer_id
     },
     credentials(signer, { limit, after = NOBODYS, usable = false }) {
       return database.query<CredentialRow>('credentials', LIST, [signer, after, limit, usable])

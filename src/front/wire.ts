@@ -715,6 +715,11 @@ export interface components {
             /** @description Begins with `Demo` where nothing signed here is real. */
             description: string;
             authType: components["schemas"]["AuthType"];
+            /**
+             * Format: uri
+             * @description What `oauth2/authorize` and the like are appended to.
+             */
+            oauth2: string;
             methods: string[];
         };
         InfoV2: {
@@ -729,6 +734,13 @@ export interface components {
             /** @description Begins with `Demo` where nothing signed here is real. */
             description: string;
             authType: components["schemas"]["AuthType"];
+            /**
+             * Format: uri
+             * @description What `oauth2/authorize` and the like are appended to.
+             */
+            oauth2: string;
+            /** @constant */
+            supportsRar: true;
             supportedHashTypes: "dtbsr"[];
             /** @constant */
             asynchronousOperationMode: false;
@@ -742,8 +754,8 @@ export interface components {
             };
             conformance_levels: string[];
         };
-        /** @description How to obtain an access token. Empty where password login is switched off. */
-        AuthType: "basic"[];
+        /** @description How to obtain an access token. */
+        AuthType: ("basic" | "oauth2code" | "oauth2client")[];
         LoginRequest: {
             /** @description Instead of the header. */
             refresh_token?: string | null;
@@ -822,7 +834,10 @@ export interface components {
             request_uri: string;
             expires_in: number;
         };
-        /** @description Must be absent; the token already names the signer. */
+        /**
+         * @description Login or id of the signer, for a client with a token of its own (client credentials). Must be absent where the
+         *     token already names the signer.
+         */
         UserID: string | null;
         /**
          * @description No certificate, the signer's own (default), or the chain.

@@ -176,3 +176,14 @@ function idHash(model: string, id: string): Buffer {
 function grantHash(grant: string): string {
   return hash('sha256', `paraph/oauth/v1\ngrant\n${grant}`, 'base64url')
 }
+
+/** Whether this is the first time in so many seconds that somebody shows this, to whichever front. */
+export async function addReplay(db: StoreDatabase, id: string, seconds: number): Promise<boolean> {
+  const rows = await db.query(
+    'oauth_replay',
+    `insert into paraph.oauth (model, id_hash, payload, expires_at)
+     values ('Proof', $1, '{}', paraph.now() + make_interval(secs => $2)) on conflict do nothing returning model`,
+    [idHash('Proof', id), seconds],
+  )
+  return rows.length === 1
+}

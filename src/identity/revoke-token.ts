@@ -2,7 +2,7 @@ import type { FrontVerbs } from '../activation.js'
 import type { TransactionLog } from '../audit/transaction-log.js'
 import { type ErrorCode, ServiceError } from '../errors.js'
 import type { SessionId } from '../ids.js'
-import { callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from './caller.js'
+import { bearerOf, isCaller, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from './caller.js'
 import { revokeFamily } from './login.js'
 import { secretHash } from './secret-value.js'
 import { endSessions } from './session.js'
@@ -27,23 +27,28 @@ export async function revokeToken(
       `select ${TOKEN_COLUMNS} from paraph.token t ${TOKEN_JOINS} where t.hash = $1`,
       [secretHash(request.bearer)],
     )
-    const caller = callerOf(found.rows[0])
+    const caller = bearerOf(found.rows[0])
     if (typeof caller === 'string') return refuse(caller)
+    const signer = isCaller(caller) ? caller.signerId : undefined
     const { rows } = await tx.query<{ kind: string; session_id: SessionId; family: string }>(
       `update paraph.token set revoked_at = paraph.now()
-        where hash = $1 and signer_id = $2 and client_id = $3 and revoked_at is null and expires_at > paraph.now()
+        where hash = $1 and signer_id is not distinct from $2 and client_id = $3 and revoked_at is null and expires_at > paraph.now()
        returning kind, session_id, family`,
-      [secretHash(request.token), caller.signerId, caller.clientId],
+      [secretHash(request.token), signer ?? null, caller.clientId],
     )
     const token = rows[0]
-    if (token === undefined) return refuse('revoke_token_unknown', caller.signerId)
+    if (token === undefined) return refuse('revoke_token_unknown', signer)
     record({
       type: 'auth.token_revoked',
       outcome: 'ok',
-      actor: { kind: 'signer', id: caller.signerId },
+      actor: signer === undefined ? { kind: 'client', id: caller.clientId } : { kind: 'signer', id: signer },
       origin: request.origin,
       facts: { kind: token.kind },
-      evidence: { client: caller.clientId, signer: caller.signerId, session: token.session_id },
+      evidence: {
+        client: caller.clientId,
+        session: token.session_id,
+        ...(signer === undefined ? {} : { signer }),
+      },
     })
     if (token.kind === 'refresh') {
       await revokeFamily(tx, token.family)

@@ -29,7 +29,8 @@ test('v1 tells what it is', async () => {
     region: 'PL',
     lang: 'en',
     description: DESCRIPTION,
-    authType: ['basic'],
+    authType: ['basic', 'oauth2code', 'oauth2client'],
+    oauth2: 'https://sign.example.test/csc/v1/',
     methods: METHODS,
   })
 })
@@ -44,7 +45,9 @@ test('v2 tells what it is', async () => {
     region: 'PL',
     lang: 'en',
     description: DESCRIPTION,
-    authType: ['basic'],
+    authType: ['basic', 'oauth2code', 'oauth2client'],
+    oauth2: 'https://sign.example.test/csc/v2/',
+    supportsRar: true,
     supportedHashTypes: ['dtbsr'],
     asynchronousOperationMode: false,
     methods: METHODS,
@@ -117,12 +120,12 @@ test('a production says nothing of a demo, and waits to know which it is', async
   }
 })
 
-test('without password login neither the method nor a way to log in is claimed', async () => {
+test('without password login neither the method nor that way to log in is claimed', async () => {
   const other = await testFront({ config: { ...CONFIG, basicLogin: false } })
   try {
     for (const base of ['/csc/v1', '/csc/v2']) {
       const { body } = await other.post(`${base}/info`, {}, null)
-      assert.deepEqual(body.authType, [])
+      assert.deepEqual(body.authType, ['oauth2code', 'oauth2client'])
       assert.deepEqual(body.methods, METHODS.slice(1))
     }
   } finally {

@@ -137,14 +137,24 @@ test('the database says when a token is over', async () => {
   await setClock(front.database.ownerUrl, 0)
 })
 
-const CALLER = { signerId: 's', clientId: 'c', sessionId: 'session', scope: 'service' } as unknown as Caller
+const CALLER = {
+  signerId: 's',
+  clientId: 'c',
+  sessionId: 'session',
+  scope: 'service',
+  confirmation: null,
+} as unknown as Caller
 
 /** A check over counted lookups, a clock that stands still, and a watch that is told what to say. */
 function remembering() {
   const state = { lookups: 0, now: 1_000_000, watching: true, hold: Promise.resolve() }
   const listeners: ((session: string | undefined) => void)[] = []
   const check: BearerCheck = bearerCheck({
+    store: undefined as never,
+    config: { publicUrl: 'https://sign.example.test' },
     db: {
+      assignedOwner: async () => undefined,
+      assignedSigner: async () => undefined,
       async caller() {
         state.lookups += 1
         await state.hold
@@ -162,7 +172,19 @@ function remembering() {
   const end = (session: string | undefined) => {
     for (const listener of listeners) listener(session)
   }
-  return { state, end, ask: (token = 't') => check.identify(`Bearer ${token}`), check }
+  return {
+    state,
+    end,
+    ask: (token = 't') =>
+      check.identify({
+        authorization: `Bearer ${token}`,
+        proof: undefined,
+        method: 'POST',
+        path: '/',
+        certificate: undefined,
+      }),
+    check,
+  }
 }
 
 test('a caller is remembered for less than a second', async () => {

@@ -20,7 +20,7 @@ export function listDoors(services: FrontServices) {
 async function listV1(services: FrontServices, request: ClosedRequest<'v1CredentialsList'>): Promise<ListResponseV1> {
   const { caller, body } = request
   const after = body.pageToken === undefined ? undefined : idOf(body.pageToken)
-  refuseUserID(body.userID)
+  refuseUserID(request)
   const limit = pageSize(body.maxResults)
   // One more than asked for tells whether there is another page.
   const rows = await services.db.credentials(caller.signerId, {
@@ -35,7 +35,7 @@ async function listV1(services: FrontServices, request: ClosedRequest<'v1Credent
 
 async function listV2(services: FrontServices, request: ClosedRequest<'v2CredentialsList'>): Promise<ListResponseV2> {
   const { caller, body } = request
-  refuseUserID(body.userID)
+  refuseUserID(request)
   const usable = body.onlyValid === true
   const rows = await services.db.credentials(caller.signerId, { limit: ALL, usable })
   await record(services, request, rows.length)
@@ -49,9 +49,13 @@ async function listV2(services: FrontServices, request: ClosedRequest<'v2Credent
   }
 }
 
-/** Every token so far names its signer. */
-function refuseUserID(userID: string | undefined): void {
-  if (userID !== undefined) throw new ServiceError('parameter_invalid', { detail: 'userID parameter MUST be null' })
+/** A token that names its signer leaves nothing to say; without one, `userID` has named him. */
+function refuseUserID({
+  body,
+  byUserID,
+}: ClosedRequest<'v1CredentialsList'> | ClosedRequest<'v2CredentialsList'>): void {
+  if (body.userID !== undefined && !byUserID)
+    throw new ServiceError('parameter_invalid', { detail: 'userID parameter MUST be null' })
 }
 
 /** Anything that is no usable number means as many as we give. */

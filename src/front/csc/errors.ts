@@ -37,6 +37,11 @@ const notImplemented: CscError = {
 const both = {
   token_unknown: { status: 401, error: 'invalid_token', description: UNKNOWN_TOKEN },
   token_expired: { status: 401, error: 'expired_token', description: EXPIRED },
+  proof_invalid: {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    description: 'The token needs a valid proof of possession.',
+  },
   scope_missing: { status: 403, error: 'access_denied', description: DENIED },
   login_malformed: { status: 401, error: 'invalid_request', description: 'Malformed authentication parameter.' },
   login_undecodable: refused('Malformed username-password.'),

@@ -25,13 +25,20 @@ export function infoDoors(services: InfoServices) {
 }
 
 async function infoV1(services: InfoServices): Promise<InfoV1> {
-  return { specs: '1.0.3.0', ...(await common(services)), methods: methodsUnder('/csc/v1/', services) }
+  return {
+    specs: '1.0.3.0',
+    ...(await common(services)),
+    oauth2: oauthBase(services, 'v1'),
+    methods: methodsUnder('/csc/v1/', services),
+  }
 }
 
 async function infoV2(services: InfoServices): Promise<InfoV2> {
   return {
     specs: '2.2.0.0',
     ...(await common(services)),
+    oauth2: oauthBase(services, 'v2'),
+    supportsRar: true,
     supportedHashTypes: ['dtbsr'],
     asynchronousOperationMode: false,
     methods: methodsUnder('/csc/v2/', services),
@@ -50,9 +57,13 @@ async function common({ config, health }: InfoServices) {
     description: (await health.demo())
       ? 'Demo: nothing signed here is worth anything. A remote signing service with keys in a hardware security module.'
       : 'A remote signing service with keys in a hardware security module.',
-    // Without password login and without OAuth there is no way to obtain a token, and none is claimed.
-    authType: config.basicLogin ? (['basic'] as 'basic'[]) : [],
+    authType: [...(config.basicLogin ? (['basic'] as const) : []), 'oauth2code' as const, 'oauth2client' as const],
   }
+}
+
+/** Clients append `oauth2/token` and the like; with a slash at its end it is also one to resolve against. */
+function oauthBase({ config }: InfoServices, version: 'v1' | 'v2'): string {
+  return `${config.publicUrl.replace(/\/+$/, '')}/csc/${version}/`
 }
 
 function methodsUnder(base: string, { config, paths }: InfoServices): string[] {
