@@ -96,3 +96,26 @@ export async function answer(service: TestService, url: URL, options: AnswerOpti
   keepSecret(result.searchParams.get('code') ?? undefined)
   return { url: result, browser }
 }
+
+/** A form to an endpoint of the OAuth 2 server, as a client without a library sends it. */
+export async function post(
+  service: TestService,
+  path: string,
+  form: Record<string, string> | string,
+  { front = 0, headers = {} }: { front?: number; headers?: Record<string, string> } = {},
+): Promise<{
+  status: number
+  headers: Headers
+  // biome-ignore lint/suspicious/noExplicitAny: tests look at answers of every shape
+  body: any
+}> {
+  const response = await fetch(new URL(path, service.urls[front]), {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers },
+    body: typeof form === 'string' ? form : new URLSearchParams(form).toString(),
+  })
+  const text = await response.text()
+  const body = text === '' ? undefined : JSON.parse(text)
+  keepSecret(body?.access_token, body?.refresh_token, body?.request_uri)
+  return { status: response.status, headers: response.headers, body }
+}
