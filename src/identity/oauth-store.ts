@@ -150,7 +150,8 @@ export class OAuthStore {
   }
 
   /** What no front sealed for this id is nothing. */
-  #open(model: string, id: string, sealed: string): Record<string, unknown> | undefined {
+  #open(model: string, id: string, sealed: unknown): Record<string, unknown> | undefined {
+    if (typeof sealed !== 'string') return undefined
     const bytes = Buffer.from(sealed, 'base64')
     try {
       const decipher = createDecipheriv('aes-256-gcm', this.#key, bytes.subarray(0, 12), { authTagLength: 16 })
@@ -164,7 +165,7 @@ export class OAuthStore {
 }
 
 interface Row {
-  readonly payload: { sealed: string }
+  readonly payload: { sealed?: unknown }
   readonly consumed: number | null
   readonly expired: boolean
 }

@@ -1,7 +1,7 @@
 import { generateKeyPairSync, hash, hkdfSync, timingSafeEqual, X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import Provider, { type Configuration, errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider'
-import type { ServiceError } from '../../errors.js'
+import { ServiceError } from '../../errors.js'
 import { OAuthStore } from '../../identity/oauth-store.js'
 import type { FrontServices } from '../services.js'
 import { askWorker } from '../worker.js'
@@ -185,10 +185,15 @@ async function checkRequest(ctx: KoaContextWithOIDC): Promise<void> {
   try {
     wishOf(params)
   } catch (error) {
-    if ((error as ServiceError).detail === 'Invalid parameter scope')
+    if (isScopeWrong(error) && params.authorization_details === undefined) {
       throw new errors.InvalidScope(SCOPE, String(params.scope))
+    }
     throw toOAuthError(error)
   }
+}
+
+function isScopeWrong(error: unknown): boolean {
+  return error instanceof ServiceError && error.detail === 'Invalid parameter scope'
 }
 
 const SCOPE = 'The requested scope is invalid, unknown, or malformed.'
