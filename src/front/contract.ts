@@ -59,9 +59,10 @@ export interface ClosedRequest<Id extends OperationId> extends OpenRequest<Id> {
   readonly byUserID: boolean
 }
 
-type Result<Id extends OperationId> =
-  | SuccessOf<Id>
-  | Answer<SuccessOf<Id> | (503 extends keyof Answers<Id> ? Content<Answers<Id>[503]> : never)>
+type Other<Id extends OperationId, Status extends number> = Status extends keyof Answers<Id>
+  ? Content<Answers<Id>[Status]>
+  : never
+type Result<Id extends OperationId> = SuccessOf<Id> | Answer<SuccessOf<Id> | Other<Id, 202> | Other<Id, 503>>
 type Handler<Request, Id extends OperationId> = (request: Request) => Result<Id> | Promise<Result<Id>>
 
 /** Whoever asks may ask. */
@@ -150,9 +151,9 @@ function scopesOf(security: Document['security']): readonly string[] | undefined
 
 function successOf(document: Document, operation: OperationObject): [number, ResponseObject] {
   const successes = Object.entries(operation.responses).filter(([status]) => status.startsWith('2'))
-  const [only] = successes
-  if (only === undefined || successes.length > 1)
-    throw new Error(`openapi.yaml: ${operation.operationId} needs one success`)
+  // 202 is the answer of those that are not finished.
+  const [only, ...more] = successes.filter(([status]) => status !== '202')
+  if (only === undefined || more.length > 0) throw new Error(`openapi.yaml: ${operation.operationId} needs one success`)
   return [Number(only[0]), resolve(document, only[1])]
 }
 

@@ -3,6 +3,7 @@ import type { Doors, Operation } from './contract.js'
 import { loginDoors } from './csc/auth-login.js'
 import { revokeDoors } from './csc/auth-revoke.js'
 import { authorizeDoors } from './csc/credentials-authorize.js'
+import { authorizeCheckDoors } from './csc/credentials-authorize-check.js'
 import { credentialInfoDoors } from './csc/credentials-info.js'
 import { listDoors } from './csc/credentials-list.js'
 import { infoDoors } from './csc/info.js'
@@ -28,6 +29,7 @@ export function allDoors(
     ...listDoors(services),
     ...credentialInfoDoors(services),
     ...authorizeDoors(services),
+    ...authorizeCheckDoors(services),
     ...signHashDoors(services),
     ...pageDoors(contract, health),
   }

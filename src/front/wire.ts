@@ -530,9 +530,30 @@ export interface paths {
          * Agree to signatures with a one-time code
          * @description Verifies what the signer presents and gives a SAD for `numSignatures` signatures, usable for `expiresIn` seconds.
          *     With hashes the SAD signs exactly those, each as often as it is listed. Without them it signs any, which only a
-         *     credential with SCAL "1" allows.
+         *     credential with SCAL "1" allows. With nothing but the object `APPROVAL` in `authData` the signer is asked on the
+         *     service's own pages, and the answer is 202 with a handle for `credentials/authorizeCheck`.
          */
         post: operations["v2CredentialsAuthorize"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/csc/v2/credentials/authorizeCheck": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask whether the signer has agreed
+         * @description CSC v2.2 §11.9. Gives the SAD once, to the session that asked for it. Not more often than every two seconds.
+         */
+        post: operations["v2AuthorizeCheck"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1027,7 +1048,7 @@ export interface components {
             /** @description Required with hashes. SHA-256, SHA-384 or SHA-512. */
             hashAlgorithmOID?: string | null;
             authData?: {
-                /** @description An id of `auth.objects`: `OTP`, and `PIN` where the credential has one. */
+                /** @description An id of `auth.objects`: `OTP`, and `PIN` where the credential has one; or `APPROVAL` alone. */
                 id: string;
                 value?: string | null;
             }[] | null;
@@ -1039,6 +1060,23 @@ export interface components {
             SAD: string;
             /** @description Seconds. */
             expiresIn: number;
+        };
+        AuthorizePending: {
+            /** @description Names the question to `credentials/authorizeCheck`. */
+            handle: string;
+            /**
+             * Format: uuid
+             * @description What the signer is asked, for the comparison code.
+             */
+            approvalID?: string;
+            /** @description Key of the comparison code, base64url. */
+            comparisonNonce?: string;
+            /** @description The code that the signer sees. */
+            comparison?: string;
+        };
+        AuthorizeCheckRequest: {
+            handle: string;
+            clientData?: components["schemas"]["ClientData"];
         };
         /** @description From `credentials/authorize`. */
         SAD: string;
@@ -1196,6 +1234,23 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
+        /** @description Asked again too soon. */
+        TooOften: {
+            headers: {
+                "Retry-After": components["headers"]["RetryAfter"];
+                "X-Request-Id": components["headers"]["RequestId"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "error": "slow_down",
+                 *       "error_description": "Ask again later."
+                 *     }
+                 */
+                "application/json": components["schemas"]["Error"];
+            };
+        };
         /** @description The service failed in a way it did not expect. */
         Failed: {
             headers: {
@@ -1346,6 +1401,8 @@ export type AuthorizationDescription = components['schemas']['AuthorizationDescr
 export type AuthorizeRequestV1 = components['schemas']['AuthorizeRequestV1'];
 export type AuthorizeRequestV2 = components['schemas']['AuthorizeRequestV2'];
 export type AuthorizeResponse = components['schemas']['AuthorizeResponse'];
+export type AuthorizePending = components['schemas']['AuthorizePending'];
+export type AuthorizeCheckRequest = components['schemas']['AuthorizeCheckRequest'];
 export type Sad = components['schemas']['SAD'];
 export type SignAlgo = components['schemas']['SignAlgo'];
 export type SignAlgoParams = components['schemas']['SignAlgoParams'];
@@ -1361,6 +1418,7 @@ export type ResponseForbidden = components['responses']['Forbidden'];
 export type ResponseOtherMethod = components['responses']['OtherMethod'];
 export type ResponseTooLarge = components['responses']['TooLarge'];
 export type ResponseNotJson = components['responses']['NotJson'];
+export type ResponseTooOften = components['responses']['TooOften'];
 export type ResponseFailed = components['responses']['Failed'];
 export type ResponseNotImplemented = components['responses']['NotImplemented'];
 export type ResponseConflict = components['responses']['Conflict'];
@@ -2462,12 +2520,63 @@ export interface operations {
                     "application/json": components["schemas"]["AuthorizeResponse"];
                 };
             };
+            /** @description The signer has not answered yet */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuthorizePending"];
+                };
+            };
             400: components["responses"]["Refused"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             405: components["responses"]["OtherMethod"];
             413: components["responses"]["TooLarge"];
             415: components["responses"]["NotJson"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    v2AuthorizeCheck: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AuthorizeCheckRequest"];
+            };
+        };
+        responses: {
+            /** @description The agreement */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuthorizeResponse"];
+                };
+            };
+            /** @description The signer has not answered yet */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuthorizePending"];
+                };
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            405: components["responses"]["OtherMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooOften"];
             500: components["responses"]["Failed"];
             503: components["responses"]["Unavailable"];
         };

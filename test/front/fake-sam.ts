@@ -139,6 +139,13 @@ const HEALTHY: Partial<Replies> = {
   }),
   registerPasskey: () => ({}),
   cancelReplacement: () => ({}),
+  requestApproval: () => ({
+    approvalId: '01980000-0000-7000-8000-000000000001',
+    comparison: '123456',
+    nonce: 'n',
+    expiresIn: 180,
+  }),
+  collect: () => ({ sad: 'sad', expiresIn: 180 }),
   announce: () => ({}),
   health: () => ({ device: true, database: true, clock: true, demo: true }),
 }

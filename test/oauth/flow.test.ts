@@ -3,8 +3,10 @@ import { createHash, randomUUID } from 'node:crypto'
 import { after, before, describe, test } from 'node:test'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import * as openid from 'openid-client'
+import { FormBrowser } from '../helpers/browser.js'
 import { until } from '../helpers/csc.js'
 import { keepSecret, TestService } from '../helpers/test-service.js'
+import { comparisonOf } from './helpers.js'
 import { answer, discover, ISSUER, post, REDIRECT, type Registered, register } from './oauth-client.js'
 
 const SHA256 = '2.16.840.1.101.3.4.2.1'
@@ -180,8 +182,8 @@ describe('openid-client', () => {
       ['another address', await prove({ htu: `${ISSUER}/csc/v2/credentials/list` })],
       ['another host', await prove({ htu: `https://mallory.example${path}` })],
       ['another token', await prove({ ath: createHash('sha256').update('x').digest('base64url') })],
-      ['too old', await prove({ iat: Math.floor(service.clock.now() / 1000) - 61 })],
-      ['too early', await prove({ iat: Math.floor(service.clock.now() / 1000) + 61 })],
+      ['too old', await prove({ iat: Math.floor(service.clock.now() / 1000) - 120 })],
+      ['too early', await prove({ iat: Math.floor(service.clock.now() / 1000) + 120 })],
       ['without a name', await prove({ jti: undefined })],
       ['another key', await prove({}, other.privateKey, other.publicKey)],
       ['a key that did not sign', await prove({}, other.privateKey)],
@@ -356,5 +358,74 @@ describe('openid-client', () => {
       [back.searchParams.get('error'), back.searchParams.get('state'), back.searchParams.get('code')],
       ['access_denied', 's', null],
     )
+  })
+})
+
+describe('out of band', () => {
+  const asking = (bearer: string, hashes: string[], authData: unknown[] = [{ id: 'APPROVAL' }]) =>
+    service.post(
+      '/csc/v2/credentials/authorize',
+      { credentialID: credential, numSignatures: hashes.length, hashes, hashAlgorithmOID: SHA256, authData },
+      { bearer },
+    )
+  const check = async (bearer: string, handle: string, front = 0) => {
+    await service.moveClock(2_000)
+    return service.post('/csc/v2/credentials/authorizeCheck', { handle }, { bearer, front })
+  }
+  /** Answered from the account page. */
+  async function answered(fields: Record<string, string>): Promise<FormBrowser> {
+    const browser = new FormBrowser(service, 1)
+    await browser.open('/portal/sign-in')
+    const { login, password } = service.signer
+    await browser.submit('/portal/sign-in', { login, password })
+    const [, page] = /href="(\/portal\/answer\/[^"]+)"/.exec(browser.html) ?? []
+    assert.ok(page, browser.html)
+    await browser.open(page)
+    const comparison = /class="compare">([0-9]{6})</.exec(browser.html)?.[1]
+    await browser.submit(page, fields)
+    browser.cookies.set('comparison', comparison ?? '')
+    return browser
+  }
+
+  test('a handle, an answer on our page, and the SAD once', async () => {
+    const bearer = await service.login()
+    const hashes = service.digests(`out of band ${randomUUID()}`)
+    const asked = await asking(bearer, hashes)
+    assert.equal(asked.status, 202, JSON.stringify(asked.body))
+    const { handle, approvalID, comparisonNonce, comparison } = asked.body
+    keepSecret(handle)
+    const parts = { approvalId: approvalID, clientId: 'basic', credentialID: credential, algorithm: 'sha-256', hashes }
+    assert.equal(comparisonOf(comparisonNonce, parts), comparison)
+    assert.deepEqual([(await check(bearer, handle)).status, (await check(bearer, handle, 1)).status], [202, 202])
+    const early = await service.post('/csc/v2/credentials/authorizeCheck', { handle }, { bearer, front: 1 })
+    assert.equal(early.status, 429)
+    assert.match(early.headers.get('retry-after') ?? '', /^[12]$/)
+    const browser = await answered({ answer: 'yes', code: await service.freshCode() })
+    assert.match(browser.html, /You have agreed/)
+    assert.equal(browser.cookies.get('comparison'), comparison)
+    const { status, body } = await check(bearer, handle)
+    assert.equal(status, 200, JSON.stringify(body))
+    keepSecret(body.SAD)
+    assert.equal((await sign(bearer, hashes, { SAD: body.SAD })).status, 200)
+    const again = await check(bearer, handle)
+    assert.deepEqual([again.status, again.body.error_description], [400, 'Invalid parameter handle'])
+    await service.checkWorld()
+  })
+
+  test('a no, a handle that is none, and a factor beside it', async () => {
+    const bearer = await service.login()
+    const hashes = service.digests(`denied ${randomUUID()}`)
+    const { body } = await asking(bearer, hashes)
+    keepSecret(body.handle)
+    const browser = await answered({ answer: 'no' })
+    assert.match(browser.html, /You have said no/)
+    const denied = await check(bearer, body.handle)
+    assert.deepEqual(
+      [denied.status, denied.body.error, denied.body.error_description],
+      [400, 'invalid_authentication_data', 'The authentication data is invalid'],
+    )
+    assert.equal((await check(bearer, 'none')).body.error_description, 'Invalid parameter handle')
+    assert.equal((await asking(bearer, hashes, [{ id: 'APPROVAL' }, { id: 'OTP', value: '1' }])).status, 400)
+    await service.checkWorld()
   })
 })

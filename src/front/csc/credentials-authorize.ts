@@ -5,6 +5,7 @@ import { type ClosedRequest, closed } from '../contract.js'
 import type { FrontServices } from '../services.js'
 import type { AuthorizeRequestV2, AuthorizeResponse } from '../wire.js'
 import { askWorker } from '../worker.js'
+import { askOutOfBand, isOutOfBand } from './credentials-authorize-check.js'
 import { decodeDigests, requireLength } from './digests.js'
 import { namingExpired } from './expired-certificate.js'
 import { requireDigest } from './mechanism.js'
@@ -27,9 +28,12 @@ export function authorizeDoors(services: FrontServices) {
     v1CredentialsAuthorize: closed<'v1CredentialsAuthorize'>((request) =>
       authorize(services, request, wishV1(request.body)),
     ),
-    v2CredentialsAuthorize: closed<'v2CredentialsAuthorize'>((request) =>
-      authorize(services, request, wishV2(request.body)),
-    ),
+    v2CredentialsAuthorize: closed<'v2CredentialsAuthorize'>((request) => {
+      const { authData } = request.body
+      return isOutOfBand(authData)
+        ? askOutOfBand(services, request, wishV2({ ...request.body, authData: [] }))
+        : authorize(services, request, wishV2(request.body))
+    }),
   }
 }
 
