@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import type { FrontVerbs, Origin } from '../activation.js'
 import type { AuditEvent } from '../audit/event.js'
 import type { Record, Tx } from '../audit/transaction-log.js'
@@ -58,6 +59,7 @@ export async function exchangeApproval(
         })
       }
       await issueToken(tx, record, origin, given, { hash, ...opened, confirmation: request.confirmation })
+      if (given.remember) await insertGrant(tx, given, opened.session)
       return {
         expiresIn: secondsUntil(opened.endsAt, opened.startedAt),
         kind: given.kind,
@@ -140,6 +142,11 @@ export async function refreshGrant(
       if (!alive || exchanged_at === null || exchanged_at.getTime() + GRANT_SECONDS * 1000 <= now.getTime()) {
         throw new ServiceError('approval_unknown')
       }
+      const grant = await tx.query(
+        `select from paraph.token where family = $1 and kind = 'refresh' and revoked_at is null and expires_at > paraph.now() for share`,
+        [approval.id],
+      )
+      if (grant.rows.length === 0) throw new ServiceError('approval_unknown')
       await requireClient(tx, binding, approval.client_id)
       await requireActiveSigner(tx, signer_id)
       const opened = await openSession(tx, { signer: signer_id, client: approval.client_id, remembered: true })
@@ -232,6 +239,18 @@ async function requireGiven(tx: Tx, approval: Approval, way: Approval['way'], no
   const { rows } = await tx.query('select from paraph.session where id = $1 and ended_at is null for share', [pages])
   if (rows.length === 0) throw new ServiceError('approval_unknown')
   return { ...approval, signer_id }
+}
+
+/**
+ * The grant among the signer's tokens, so that whatever revokes those revokes it. Nobody holds the token of this row: what
+ * the client has is known to the OAuth 2 server alone.
+ */
+async function insertGrant(tx: Tx, { id, signer_id, client_id }: Given, session: SessionId): Promise<void> {
+  await tx.query(
+    `insert into paraph.token (hash, kind, session_id, signer_id, client_id, scope, family, expires_at, approval_id)
+     values ($1, 'refresh', $2, $3, $4, 'service', $5, paraph.now() + make_interval(secs => $6), $5)`,
+    [randomBytes(32), session, signer_id, client_id, id, GRANT_SECONDS],
+  )
 }
 
 async function requireActiveSigner(tx: Tx, id: SignerId): Promise<void> {

@@ -9,6 +9,7 @@ import { listDoors } from './csc/credentials-list.js'
 import { infoDoors } from './csc/info.js'
 import { signHashDoors } from './csc/signatures-sign-hash.js'
 import type { Health } from './health.js'
+import type { OAuthServer } from './oauth/mount.js'
 import type { OpenApi } from './openapi.js'
 import { pageDoors } from './pages.js'
 import type { FrontServices } from './services.js'
@@ -20,12 +21,13 @@ export function allDoors(
   operations: readonly Operation[],
   bearer: BearerCheck,
   health: Health,
+  oauth: OAuthServer,
 ): Doors {
   const paths = operations.filter(({ method, oauth }) => method === 'POST' && !oauth).map(({ path }) => path)
   return {
     ...infoDoors({ config: services.config, health, paths }),
     ...loginDoors(services),
-    ...revokeDoors(services, bearer),
+    ...revokeDoors(services, bearer, oauth),
     ...listDoors(services),
     ...credentialInfoDoors(services),
     ...authorizeDoors(services),

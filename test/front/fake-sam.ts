@@ -145,6 +145,7 @@ const HEALTHY: Partial<Replies> = {
     nonce: 'n',
     expiresIn: 180,
   }),
+  frontSecret: () => ({ secret: Buffer.alloc(32, 7).toString('base64') }),
   collect: () => ({ sad: 'sad', expiresIn: 180 }),
   announce: () => ({}),
   health: () => ({ device: true, database: true, clock: true, demo: true }),

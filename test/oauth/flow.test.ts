@@ -429,3 +429,67 @@ describe('out of band', () => {
     await service.checkWorld()
   })
 })
+
+describe('what belongs to a remembered client', () => {
+  const list = (bearer: string) => service.post('/csc/v2/credentials/list', {}, { bearer })
+
+  test('is revoked through the API as well', async () => {
+    const tokens = await obtain({ scope: 'service' }, { remember: 'yes' })
+    keepSecret(tokens.refresh_token)
+    const stranger = await service.login()
+    const revoke = (bearer: string, more: object = {}) =>
+      service.post('/csc/v2/auth/revoke', { token: tokens.refresh_token, ...more }, { bearer })
+    assert.equal((await revoke(stranger)).status, 400, 'another client')
+    assert.equal((await revoke(tokens.access_token, { token_type_hint: 'access_token' })).status, 400)
+    assert.equal((await revoke(tokens.access_token)).status, 204)
+    await until('it is dead', async () => (await list(tokens.access_token)).status === 401)
+    await assert.rejects(openid.refreshTokenGrant(config, tokens.refresh_token as string), { error: 'invalid_grant' })
+  })
+
+  test('ends with the signer’s other logins', async () => {
+    const tokens = await obtain({ scope: 'service' }, { remember: 'yes' })
+    keepSecret(tokens.refresh_token)
+    await service.admin('signer.suspend', { signer: service.signer.login })
+    await service.admin('signer.resume', { signer: service.signer.login })
+    await assert.rejects(openid.refreshTokenGrant(config, tokens.refresh_token as string), { error: 'invalid_grant' })
+    await service.checkWorld()
+  })
+})
+
+test('an account token fills in the login, and is taken once', async () => {
+  const accountToken = (claims: object = {}, secret = client.clientSecret) =>
+    new SignJWT({
+      sub: 'someone@example.test',
+      azp: client.clientId,
+      jti: randomUUID(),
+      iat: Math.floor(service.clock.now() / 1000),
+      ...claims,
+    })
+      .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
+      .sign(createHash('sha256').update(secret).digest())
+  const { challenge } = await pkce()
+  const lead = async (account_token: string) => {
+    const query = { scope: 'service', redirect_uri: REDIRECT, code_challenge: challenge, code_challenge_method: 'S256' }
+    const { pathname, search } = openid.buildAuthorizationUrl(config, { ...query, account_token })
+    const browser = new FormBrowser(service)
+    const sent = await browser.send('GET', `${pathname}${search}`)
+    return { browser, to: sent.headers.get('location') ?? '' }
+  }
+  const right = await accountToken()
+  keepSecret(right)
+  const { browser, to } = await lead(right)
+  assert.match(to, /^\/portal\/approve\//)
+  await browser.open(to)
+  assert.match(browser.html, /name="login"[^>]* value="someone@example\.test"/)
+  for (const [what, token] of [
+    ['used before', right],
+    ['under another secret', await accountToken({}, 'guessed')],
+    ['for another client', await accountToken({ azp: 'other' })],
+    ['of nobody', await accountToken({ sub: undefined })],
+    ['too old', await accountToken({ iat: 1 })],
+    ['no token', 'abc'],
+  ] as const) {
+    const refused = await lead(token)
+    assert.match(refused.to, /error_description=Invalid\+parameter\+account_token/, what)
+  }
+})

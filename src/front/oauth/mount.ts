@@ -1,12 +1,14 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type Provider from 'oidc-provider'
 import type { errors, KoaContextWithOIDC } from 'oidc-provider'
+import type { Origin } from '../../activation.js'
 import type { ErrorCode } from '../../errors.js'
+import { type Bearer, isCaller } from '../../identity/caller.js'
 import { describeError } from '../describe-error.js'
 import type { ErrorServices } from '../edge.js'
 import { originOf, pathOf } from '../origin.js'
 import type { FrontServices } from '../services.js'
-import { WorkerRefusal } from '../worker.js'
+import { askWorker, WorkerRefusal } from '../worker.js'
 import { callOf, rememberCall } from './adapter.js'
 import { toldError } from './errors.js'
 import { makeProvider, SESSION_COOKIE } from './provider.js'
@@ -15,6 +17,11 @@ import { makeProvider, SESSION_COOKIE } from './provider.js'
 export interface OAuthServer {
   /** @throws ServiceError `unavailable`, `overloaded` */
   provider(): Promise<Provider>
+  /**
+   * Ends the grant of a refresh token that was issued here to this very caller.
+   * @returns whether there was one. @throws ServiceError
+   */
+  revokeRefreshToken(caller: Bearer, origin: Origin, token: string): Promise<boolean>
 }
 
 /** Where the one server is found: by its metadata, and beside each version of the API. */
@@ -35,16 +42,26 @@ const BACK_CHANNEL = ['token', 'revocation', 'pushed_authorization_request']
 
 export function oauthServer(services: FrontServices, errors: ErrorServices): OAuthServer {
   let made: Promise<Provider> | undefined
+  function provider(): Promise<Provider> {
+    made ??= services.sam
+      .call('frontSecret', {})
+      .then(({ secret }) => inOurWords(makeProvider(services, Buffer.from(secret, 'base64')), errors))
+      .catch((error: unknown) => {
+        made = undefined
+        throw error
+      })
+    return made
+  }
   return {
-    provider() {
-      made ??= services.sam
-        .call('frontSecret', {})
-        .then(({ secret }) => inOurWords(makeProvider(services, Buffer.from(secret, 'base64')), errors))
-        .catch((error: unknown) => {
-          made = undefined
-          throw error
-        })
-      return made
+    provider,
+    async revokeRefreshToken(caller, origin, token) {
+      const { RefreshToken } = await provider()
+      const found = await RefreshToken.find(token)
+      const own = found?.clientId === caller.clientId && isCaller(caller) && found.accountId === caller.signerId
+      if (!own || found.grantId === undefined) return false
+      await askWorker(services.sam, 'revokeGrant', { origin, name: found.grantId, why: 'token_revoked' })
+      await RefreshToken.revokeByGrantId(found.grantId)
+      return true
     },
   }
 }

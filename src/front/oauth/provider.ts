@@ -5,6 +5,7 @@ import { ServiceError } from '../../errors.js'
 import { OAuthStore } from '../../identity/oauth-store.js'
 import type { FrontServices } from '../services.js'
 import { askWorker } from '../worker.js'
+import { accountOf } from './account-token.js'
 import { adapterFor, callOf } from './adapter.js'
 import { toOAuthError } from './errors.js'
 import { CREDENTIAL_TYPES, CSC_PARAMETERS, wishOf, wishOfDetail } from './wish.js'
@@ -75,8 +76,8 @@ export function makeProvider(services: FrontServices, secret: Uint8Array): Provi
     interactions: {
       policy: onePrompt(),
       url: async (ctx, interaction) => {
-        await requestApproval(services, ctx, interaction.uid)
-        return approvePath(interaction.uid)
+        const login = await requestApproval(services, ctx, interaction.uid)
+        return approvePath(interaction.uid) + (login === undefined ? '' : `?login=${encodeURIComponent(login)}`)
       },
     },
     cookies: {
@@ -206,11 +207,23 @@ async function checkDetail(_ctx: unknown, detail: unknown): Promise<void> {
   }
 }
 
-/** The worker writes down what the signer shall be asked, before he is. */
-async function requestApproval({ sam }: FrontServices, ctx: KoaContextWithOIDC, name: string): Promise<void> {
+/**
+ * The worker writes down what the signer shall be asked, before he is.
+ * @returns the login that the client means, if it says so
+ */
+async function requestApproval(
+  services: FrontServices,
+  ctx: KoaContextWithOIDC,
+  name: string,
+): Promise<string | undefined> {
   const { params, client } = ctx.oidc
+  const token = params?.account_token
   try {
-    await askWorker(sam, 'requestApproval', {
+    const secret = client?.clientSecret
+    const key = secret === undefined ? undefined : Buffer.from(secret, 'base64url')
+    const login =
+      typeof token === 'string' ? await accountOf(services, token, { id: client?.clientId ?? '', key }) : undefined
+    await askWorker(services.sam, 'requestApproval', {
       origin: callOf().origin,
       name,
       way: 'oauth',
@@ -218,6 +231,7 @@ async function requestApproval({ sam }: FrontServices, ctx: KoaContextWithOIDC, 
       redirectUri: params?.redirect_uri as string,
       ...wishOf(params as Record<string, unknown>),
     })
+    return login
   } catch (error) {
     throw toOAuthError(error)
   }

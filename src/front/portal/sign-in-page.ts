@@ -49,11 +49,13 @@ const signOut: PageHandler = async ({ sam }, { bearer, origin }) => {
 
 function page(request: PageRequest, next: string, problem: string | undefined): Page {
   const { texts, form } = request
+  // Whom the client that sent the signer here means; he may be somebody else.
+  const login = form.login ?? new URLSearchParams(next.split('?')[1]).get('login') ?? undefined
   return {
     title: texts.signIn,
     body: html`<p class="lead">${texts.signInLead}</p>${message('bad', problem)}
 <form class="card" method="post" action="/portal/sign-in">${formStart(request)}<input type="hidden" name="next" value="${next}">
-${field({ name: 'login', label: texts.login, autocomplete: 'username', ...(form.login === undefined ? {} : { value: form.login }) })}
+${field({ name: 'login', label: texts.login, autocomplete: 'username', ...(login === undefined ? {} : { value: login }) })}
 ${field({ name: 'password', label: texts.password, type: 'password', autocomplete: 'current-password' })}
 <div class="actions"><button>${texts.signIn}</button></div></form>
 <p><a href="/portal/recover">${texts.lostPhone}</a></p>`,
