@@ -19,8 +19,14 @@ export interface Config {
   readonly port: number
   /** PARAPH_PUBLIC_URL: how clients reach the service, without a slash at the end. Default: scheme, host and port. */
   readonly publicUrl: string
-  /** PARAPH_TLS_CERT and PARAPH_TLS_KEY: PEM files, certificate chain leaf first. Absent: plain HTTP. */
-  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined
+  /**
+   * PARAPH_TLS_CERT and PARAPH_TLS_KEY: PEM files, certificate chain leaf first. Absent: plain HTTP.
+   * PARAPH_TLS_CLIENT_CERTIFICATES: whether clients are asked for one (OAuth 2 with mutual TLS); browsers that have one ask
+   * their users, too.
+   */
+  readonly tls:
+    | { readonly certFile: string; readonly keyFile: string; readonly clientCertificates: boolean }
+    | undefined
   /** PARAPH_TRUSTED_PROXIES: addresses and networks whose X-Forwarded-* headers are believed. Default none. */
   readonly trustedProxies: readonly string[]
   /** PARAPH_DATA: folder of the embedded database and the sockets. Default ./var. */
@@ -73,6 +79,7 @@ const NAMES = [
   'PARAPH_PUBLIC_URL',
   'PARAPH_TLS_CERT',
   'PARAPH_TLS_KEY',
+  'PARAPH_TLS_CLIENT_CERTIFICATES',
   'PARAPH_TRUSTED_PROXIES',
   'PARAPH_DATA',
   'PARAPH_KEYS',
@@ -146,7 +153,13 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, pr
   if ((certFile === undefined) !== (keyFile === undefined)) {
     fault('PARAPH_TLS_CERT and PARAPH_TLS_KEY belong together. Type both, or neither for plain HTTP')
   }
-  const tls = certFile !== undefined && keyFile !== undefined ? { certFile, keyFile } : undefined
+  const clientCertificates = oneOf('PARAPH_TLS_CLIENT_CERTIFICATES', ['off', 'on'], 'off') === 'on'
+  const tls = certFile !== undefined && keyFile !== undefined ? { certFile, keyFile, clientCertificates } : undefined
+  if (clientCertificates && tls === undefined) {
+    fault(
+      'PARAPH_TLS_CLIENT_CERTIFICATES needs PARAPH_TLS_CERT and PARAPH_TLS_KEY: a proxy would see the certificates, and we not',
+    )
+  }
   for (const [name, file] of Object.entries({ PARAPH_TLS_CERT: certFile, PARAPH_TLS_KEY: keyFile })) {
     if (file !== undefined && !existsSync(file))
       fault(`${name} names a file that does not exist. Type the path of a PEM file`)

@@ -83,7 +83,9 @@ function endKeptConnections(app: FastifyInstance): void {
 
 function tlsOf({ tls }: FrontServices['config']): FastifyServerOptions {
   if (tls === undefined) return {}
-  const https = { cert: readFileSync(tls.cert), key: readFileSync(tls.key), minVersion: 'TLSv1.2' }
+  // No authority has to vouch: a certificate counts when a client is registered with it.
+  const asked = tls.clientCertificates ? { requestCert: true, rejectUnauthorized: false } : {}
+  const https = { cert: readFileSync(tls.cert), key: readFileSync(tls.key), minVersion: 'TLSv1.2', ...asked }
   return { https } as FastifyServerOptions
 }
 

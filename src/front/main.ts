@@ -67,6 +67,8 @@ function configOf(settings: FrontSettings): FrontConfig {
     name,
     region,
     lang: LANG,
-    ...(tls === undefined ? {} : { tls: { cert: tls.certFile, key: tls.keyFile } }),
+    ...(tls === undefined
+      ? {}
+      : { tls: { cert: tls.certFile, key: tls.keyFile, clientCertificates: tls.clientCertificates } }),
   }
 }

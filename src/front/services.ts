@@ -20,7 +20,12 @@ export interface FrontConfig {
   /** RFC 5646: the language of the texts. */
   readonly lang: string
   /** Paths of PEM files. Without them the front speaks plain HTTP, for a loopback address or a proxy. */
-  readonly tls?: { readonly cert: string; readonly key: string }
+  readonly tls?: {
+    readonly cert: string
+    readonly key: string
+    /** Whether clients may prove with a certificate who they are; nobody else needs one. */
+    readonly clientCertificates: boolean
+  }
 }
 
 /** Everything that a front works with. */

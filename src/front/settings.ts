@@ -11,7 +11,7 @@ export interface FrontSettings {
   readonly samSockets: readonly string[]
   readonly host: string
   readonly port: number
-  readonly tls?: { readonly certFile: string; readonly keyFile: string }
+  readonly tls?: { readonly certFile: string; readonly keyFile: string; readonly clientCertificates: boolean }
   /** Without a slash at the end. */
   readonly publicUrl: string
   readonly trustedProxies: readonly string[]

@@ -152,7 +152,7 @@ test('TLS by certificate and key files, from version 1.2', { timeout: 30_000 }, 
     const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1']
     const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
     execFileSync('openssl', ['req', '-x509', ...curve, '-keyout', key, '-out', cert, ...subject], { stdio: 'ignore' })
-    const running = await start({ tls: { certFile: cert, keyFile: key } })
+    const running = await start({ tls: { certFile: cert, keyFile: key, clientCertificates: false } })
     try {
       const statusOver = (maxVersion: 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3') =>
         new Promise<number | string>((resolve) => {
@@ -174,7 +174,10 @@ test('TLS by certificate and key files, from version 1.2', { timeout: 30_000 }, 
     } finally {
       await running.close()
     }
-    await assert.rejects(start({ tls: { certFile: join(folder, 'missing.pem'), keyFile: key } }), /missing\.pem/)
+    await assert.rejects(
+      start({ tls: { certFile: join(folder, 'missing.pem'), keyFile: key, clientCertificates: false } }),
+      /missing\.pem/,
+    )
   } finally {
     rmSync(folder, { recursive: true })
   }

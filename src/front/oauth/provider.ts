@@ -34,7 +34,8 @@ export const SESSION_COOKIE = 'paraph-oauth'
  */
 export function makeProvider(services: FrontServices, secret: Uint8Array): Provider {
   const store = new OAuthStore(services.store, secret)
-  const { publicUrl } = services.config
+  const { publicUrl, tls } = services.config
+  const certificates = tls?.clientCertificates === true
   const resource = `${publicUrl}/csc`
   const configuration: Configuration = {
     adapter: adapterFor({ store, db: services.db, sam: services.sam }),
@@ -51,7 +52,7 @@ export function makeProvider(services: FrontServices, secret: Uint8Array): Provi
       'client_secret_basic',
       'client_secret_post',
       'private_key_jwt',
-      'self_signed_tls_client_auth',
+      ...(certificates ? (['self_signed_tls_client_auth'] as const) : []),
       'none',
     ],
     responseTypes: ['code'],
@@ -117,7 +118,7 @@ export function makeProvider(services: FrontServices, secret: Uint8Array): Provi
       jwtResponseModes: { enabled: false },
       jwtUserinfo: { enabled: false },
       mTLS: {
-        enabled: true,
+        enabled: certificates,
         certificateBoundAccessTokens: true,
         selfSignedTlsClientAuth: true,
         tlsClientAuth: false,
