@@ -65,6 +65,8 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   '@node-rs/argon2': ['identity/'],
   '@simplewebauthn/server': ['identity/'],
   fastify: ['front/'],
+  'oidc-provider': ['front/oauth/'],
+  jose: ['front/'],
   commander: ['cli/'],
 }
 

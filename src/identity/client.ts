@@ -6,9 +6,6 @@ import type { ClientId } from '../ids.js'
 /** How a client proves who it is at the OAuth 2 endpoints. */
 export type ClientAuthMethod = 'client_secret' | 'private_key_jwt' | 'tls' | 'none'
 
-/** What a client may ask for. */
-export type ClientScope = 'service' | 'credential'
-
 /** An application that calls for signers, as the database keeps it. */
 export interface Client {
   readonly id: ClientId
@@ -20,6 +17,7 @@ export interface Client {
   readonly auth_method: ClientAuthMethod
   /** JSON Web Key Set, JSON. */
   readonly jwks: string | null
+  /** What it may ask for: `service`, `credential`. */
   readonly scopes: readonly string[]
   /** Grows with each change of the row. */
   readonly version: number

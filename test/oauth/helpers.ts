@@ -8,7 +8,7 @@ import { keepSecret, type TestService } from '../helpers/test-service.js'
 export const origin = { requestId: 'test', address: '192.0.2.7', api: 'oauth2' } as const
 
 /** The answer of a worker to one request, whatever it is. */
-export async function askRaw(service: TestService, verb: string, body: unknown, worker = 0): Promise<AnswerFrame> {
+async function askRaw(service: TestService, verb: string, body: unknown, worker = 0): Promise<AnswerFrame> {
   const socket = connect(service.workerSettings[worker]?.socket as string)
   const reader = new FrameReader()
   try {
@@ -25,7 +25,7 @@ export async function askRaw(service: TestService, verb: string, body: unknown, 
   }
 }
 
-export class Refused extends Error {
+class Refused extends Error {
   readonly code: string
   constructor(code: string) {
     super(code)

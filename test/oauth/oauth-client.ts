@@ -9,7 +9,7 @@ export const ISSUER = 'http://127.0.0.1'
 export const REDIRECT = 'https://app.example.test/callback'
 
 /** Sends what is meant for the service to one of its fronts, whose port nobody knew before. */
-export function toFront(service: TestService, front = 0): openid.CustomFetch {
+function toFront(service: TestService, front = 0): openid.CustomFetch {
   return (url, options) => {
     const { pathname, search } = new URL(url)
     return fetch(new URL(`${pathname}${search}`, service.urls[front]), options as RequestInit)

@@ -8,7 +8,7 @@ import { askWorker } from '../worker.js'
 import { namingExpired } from './expired-certificate.js'
 
 /** The id of the authentication object that stands for an answer on our own pages (`PasswordOOB`). */
-export const APPROVAL_ID = 'APPROVAL'
+const APPROVAL_ID = 'APPROVAL'
 
 /** Least time between two questions about one handle, in milliseconds, as far as one front sees them. */
 const PAUSE = 2000
