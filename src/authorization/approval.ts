@@ -42,6 +42,7 @@ export interface Approval {
   /** JSON: which factor agreed, and in which session of our pages. */
   readonly evidence: string | null
   readonly created_at: Date
+  /** Until when it can be answered; of a remembered one that was exchanged, until when the client may come back. */
   readonly expires_at: Date
   readonly decided_at: Date | null
   readonly exchanged_at: Date | null
@@ -143,7 +144,7 @@ export async function writeApproval(
   const sealed = { ...after, binding: binding.mac('approval', approvalFields(after)) }
   await tx.query(
     `update paraph.approval set state = $2, signer_id = $3, credential_id = $4, remember = $5, evidence = $6, decided_at = $7,
-            exchanged_at = $8, binding = $9 where id = $1`,
+            exchanged_at = $8, expires_at = $9, binding = $10 where id = $1`,
     [
       sealed.id,
       sealed.state,
@@ -153,6 +154,7 @@ export async function writeApproval(
       sealed.evidence,
       sealed.decided_at,
       sealed.exchanged_at,
+      sealed.expires_at,
       sealed.binding,
     ],
   )

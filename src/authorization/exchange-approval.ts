@@ -42,7 +42,11 @@ export async function exchangeApproval(
       const given = await requireGiven(tx, approval, 'oauth', now)
       await requireClient(tx, binding, given.client_id)
       await requireActiveSigner(tx, given.signer_id)
-      await writeApproval(tx, binding, given, { state: 'exchanged', exchanged_at: now })
+      await writeApproval(tx, binding, given, {
+        state: 'exchanged',
+        exchanged_at: now,
+        ...(given.remember ? { expires_at: new Date(now.getTime() + GRANT_SECONDS * 1000) } : {}),
+      })
       const opened = await openSession(tx, {
         signer: given.signer_id,
         client: given.client_id,
@@ -137,9 +141,9 @@ export async function refreshGrant(
   return recordingRefusals(services, 'auth.token_issued', origin, () =>
     transactions.transact(async (tx, record) => {
       const { approval, now } = await lockApproval(tx, binding, { name: request.name })
-      const { state, kind, remember, exchanged_at, signer_id } = approval
-      const alive = state === 'exchanged' && kind === 'service' && remember && signer_id !== null
-      if (!alive || exchanged_at === null || exchanged_at.getTime() + GRANT_SECONDS * 1000 <= now.getTime()) {
+      const { state, kind, remember, expires_at, signer_id } = approval
+      const alive = state === 'exchanged' && kind === 'service' && remember
+      if (!alive || signer_id === null || expires_at.getTime() <= now.getTime()) {
         throw new ServiceError('approval_unknown')
       }
       const grant = await tx.query(

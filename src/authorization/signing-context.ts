@@ -167,7 +167,8 @@ export class SigningContexts {
                  left join paraph.token t on t.hash = q.token ${TOKEN_JOINS}
                  left join paraph.credential c on c.id = q.credential and (c.signer_id = t.signer_id or t.signer_id is null)
                  left join paraph.authorization a on a.sad_hash = q.sad
-                 left join paraph.retry r on r.key_hash = q.key and r.client_id = t.client_id and r.signer_id = t.signer_id
+                 left join paraph.retry r on r.key_hash = q.key and r.client_id = t.client_id
+                   and r.signer_id = coalesce(t.signer_id, c.signer_id)
                    and r.credential_id = q.credential and r.expires_at > paraph.now()
                  left join paraph.signing n on n.op = r.op
                  order by q.ord`,
