@@ -458,7 +458,7 @@ export class TinyServer implements Adapter {
       throw new Refusal(api === 'v1' ? 'OTP locked' : 'Credential locked')
     // Counted before it is compared.
     const before = owner.failures
-    if (this.#has('counts guesses in a race')) await pause(50)
+    if (this.#has('counts guesses in a race')) await pause(400)
     owner.failures = before + 1
     if (owner.failures >= 3) {
       const wait = this.#has('locks out for good') ? 1e12 : 1000 * 2 ** Math.min(owner.failures - 3, 10)
