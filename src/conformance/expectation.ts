@@ -35,8 +35,8 @@ export interface Check {
 
 type Rule =
   | { readonly kind: 'type'; readonly type: string }
-  | { readonly kind: 'absent' | 'present' | 'base64' | 'certificate' | 'no nulls' }
-  | { readonly kind: 'equals' | 'differs' | 'contains' | 'lacks' | 'same items'; readonly value: Json }
+  | { readonly kind: 'absent' | 'base64' | 'certificate' | 'no nulls' }
+  | { readonly kind: 'equals' | 'differs' | 'contains' | 'lacks'; readonly value: Json }
   | { readonly kind: 'one of'; readonly values: readonly Json[] }
   | { readonly kind: 'matches'; readonly pattern: RegExp }
   | { readonly kind: 'count'; readonly count: string }
@@ -75,12 +75,12 @@ const TYPES = ['string', 'integer', 'boolean', 'list', 'object']
 
 function parseRule(line: Line, text: string): Rule {
   if (TYPES.includes(text)) return { kind: 'type', type: text }
-  if (text === 'absent' || text === 'present' || text === 'base64' || text === 'certificate') return { kind: text }
+  if (text === 'absent' || text === 'base64' || text === 'certificate') return { kind: text }
   const [, from, to] = /^integer from (\d+) to (\d+)$/.exec(text) ?? []
   if (from !== undefined) return { kind: 'between', from: Number(from), to: Number(to) }
   const count = /^list of (\d+|\{[\w.]+\})$/.exec(text)?.[1]
   if (count !== undefined) return { kind: 'count', count }
-  const [, word, rest = ''] = /^(each|absent or|matches|contains|lacks|not|one of|same items as) (.+)$/.exec(text) ?? []
+  const [, word, rest = ''] = /^(each|absent or|matches|contains|lacks|not|one of) (.+)$/.exec(text) ?? []
   switch (word) {
     case 'each':
     case 'absent or':
@@ -93,8 +93,6 @@ function parseRule(line: Line, text: string): Rule {
       return { kind: 'lacks', value: parseJson(line, rest) }
     case 'not':
       return { kind: 'differs', value: parseJson(line, rest) }
-    case 'same items as':
-      return { kind: 'same items', value: parseJson(line, rest) }
     case 'one of':
       return { kind: 'one of', values: rest.split(', ').map((one) => parseJson(line, one)) }
     default:
@@ -162,8 +160,6 @@ function ruleFault(rule: Rule, found: Json | undefined, values: Values): string 
   if (found === undefined) return 'is absent'
   const fault = (fits: boolean, wanted: string) => (fits ? undefined : `is ${show(found)}, not ${wanted}`)
   switch (rule.kind) {
-    case 'present':
-      return undefined
     case 'type':
       return fault(typeOf(found) === rule.type, `of type ${rule.type}`)
     case 'base64':
@@ -201,11 +197,6 @@ function ruleFault(rule: Rule, found: Json | undefined, values: Values): string 
       const holds = (found as readonly Json[]).some((item) => sameJson(item, wanted))
       if (holds === (rule.kind === 'contains')) return undefined
       return `${holds ? 'holds' : 'lacks'} ${show(wanted)}`
-    }
-    case 'same items': {
-      const wanted = fill(rule.value, values)
-      const sorted = (list: Json) => (Array.isArray(list) ? [...(list as readonly Json[])].map(show).sort() : undefined)
-      return fault(sameJson(sorted(found) ?? null, sorted(wanted) ?? false), `the items of ${show(wanted)}`)
     }
     case 'each': {
       if (!Array.isArray(found)) return fault(false, 'a list')

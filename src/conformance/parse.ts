@@ -1,5 +1,6 @@
 import { parseCheck, parseJson, parseOutcomes } from './expectation.js'
 import { type Block, blocksOf, type Line, linesOf, SuiteError } from './lines.js'
+import { isValue } from './make-value.js'
 import type { Count, RequestTemplate, Scenario, Statement, Version } from './statement.js'
 import { type Json, mergePatch, namesIn } from './values.js'
 
@@ -150,7 +151,7 @@ function parseStatements(lines: readonly Line[]): Statement[] {
   return statements
 }
 
-const REQUEST = /^(GET|POST|PUT|DELETE) (\S+)(?: as (\S+))?$/
+const REQUEST = /^(GET|POST) (\S+)(?: as (\S+))?$/
 const REQUESTS = /^(in parallel|one after another) (\d+) times(?:, \{(\w+)\} from (\{[\w.]+\}))?$/
 const TALLY = /^(?:(exactly|at least) (\d+|\{[\w.]+\}) answers?|(all|all others) (?:are|answer)|(no answer) is) (.+)$/
 
@@ -191,13 +192,17 @@ function parseSimple(line: Line): Statement {
     return { kind: 'tally', line, count, outcomes: parseOutcomes(line, outcomes) }
   }
   const [, variable, value] = /^let ([\w.]+) = (.+)$/.exec(text) ?? []
-  if (variable !== undefined) return { kind: 'let', line, name: variable, value: value as string }
+  if (variable !== undefined && value !== undefined) {
+    if (!isValue(value)) throw new SuiteError(line, `not a value: ${value}`)
+    return { kind: 'let', line, name: variable, value }
+  }
   const remembered = /^remember the answer as (\w+)$/.exec(text)?.[1]
   if (remembered !== undefined) return { kind: 'remember', line, name: remembered }
   const alike = /^the answer is like (\w+)$/.exec(text)?.[1]
   if (alike !== undefined) return { kind: 'alike', line, name: alike }
   const [, left, not, right] = /^check (.+?) is (not )?(.+)$/.exec(text) ?? []
-  if (left !== undefined) return { kind: 'check', line, left, right: right as string, same: not === undefined }
+  if (left !== undefined && right !== undefined)
+    return { kind: 'check', line, left: parseJson(line, left), right: parseJson(line, right), same: not === undefined }
   const [, action, argument = ''] = /^adapter: ([\w-]+)(?: (.+))?$/.exec(text) ?? []
   if (action !== undefined) return { kind: 'adapter', line, action, argument }
   const [, signatures, digests, certificate, scheme] =
@@ -206,9 +211,9 @@ function parseSimple(line: Line): Statement {
     return {
       kind: 'verify',
       line,
-      signatures,
-      digests: digests as string,
-      certificate: certificate as string,
+      signatures: parseJson(line, signatures),
+      digests: parseJson(line, digests as string),
+      certificate: parseJson(line, certificate as string),
       scheme: scheme as 'rsa' | 'pss' | 'ecdsa',
     }
   if (text === 'no answer so far shows a secret') return { kind: 'secrets', line }
@@ -255,13 +260,4 @@ function endOfJson(lines: readonly Line[], from: number): number {
     if (open <= 0) return at + 1
   }
   throw new SuiteError(lines[from] as Line, 'brackets that nobody closes')
-}
-
-/** The text after `let x =`, `verify` and `check`, as JSON with its names; plain text where it is no JSON. */
-export function templateOf(text: string): Json {
-  try {
-    return JSON.parse(text) as Json
-  } catch {
-    return text
-  }
 }

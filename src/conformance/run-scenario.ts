@@ -1,10 +1,9 @@
-import { randomBytes, randomInt, randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Adapter, World } from './adapter.js'
-import { Documents, isDigestAlgorithm } from './documents.js'
+import { Documents } from './documents.js'
 import { type Answer, describeOutcomes, faultOf, isOneOf, type Outcome, partOf } from './expectation.js'
 import { type Line, place } from './lines.js'
-import { templateOf } from './parse.js'
+import { type Makers, makeValue } from './make-value.js'
 import { Secrets } from './secrets.js'
 import { type Request, send } from './send.js'
 import type { Count, RequestTemplate, Scenario, Statement } from './statement.js'
@@ -68,6 +67,7 @@ class ScenarioRun {
   readonly #secrets: Secrets
   readonly #exchanges: Exchange[] = []
   readonly #can: readonly string[]
+  readonly #makers: Makers
   #last: Exchange[] = []
   /** Of the last ones, those that a count has named already. */
   #counted = new Set<Exchange>()
@@ -84,6 +84,13 @@ class ScenarioRun {
       this.#values.set(name, facts)
       for (const [fact, value] of Object.entries(facts))
         if (/password|pin$/i.test(fact) && typeof value === 'string') this.#secrets.add(fact, value)
+    }
+    this.#makers = {
+      values: this.#values,
+      documents: this.#documents,
+      secrets: this.#secrets,
+      adapter: server.adapter,
+      tokenOf: (signer) => this.#token(signer),
     }
   }
 
@@ -115,14 +122,14 @@ class ScenarioRun {
       case 'tally':
         return this.#tally(statement.count, statement.outcomes)
       case 'let':
-        this.#values.set(statement.name, await this.#valueOf(statement.value))
+        this.#values.set(statement.name, await makeValue(this.#makers, statement.value))
         return
       case 'remember':
         return this.#remember(statement.name, this.#answer().answer)
       case 'alike':
         return this.#alike(statement.name)
       case 'check': {
-        const [left, right] = [statement.left, statement.right].map((text) => fill(templateOf(text), this.#values))
+        const [left, right] = [statement.left, statement.right].map((one) => fill(one, this.#values))
         if (sameJson(left, right) !== statement.same)
           throw new StepFailure(`${JSON.stringify(left)} and ${JSON.stringify(right)}`)
         return
@@ -251,7 +258,7 @@ class ScenarioRun {
   }
 
   #verify({ signatures, digests, certificate, scheme }: Extract<Statement, { kind: 'verify' }>): void {
-    const [given, over, by] = [signatures, digests, certificate].map((text) => fill(templateOf(text), this.#values))
+    const [given, over, by] = [signatures, digests, certificate].map((one) => fill(one, this.#values))
     if (!Array.isArray(given) || !Array.isArray(over) || typeof by !== 'string')
       throw new StepFailure('two lists and a certificate are needed')
     if (given.length !== over.length) throw new StepFailure(`${given.length} signatures over ${over.length} digests`)
@@ -269,68 +276,6 @@ class ScenarioRun {
       const found = this.#secrets.in(told)
       if (found !== undefined) throw new StepFailure(`the answer shows a ${found}`, exchange)
     }
-  }
-
-  /** What stands after `let name =`. */
-  async #valueOf(text: string): Promise<Json> {
-    const [, number, algorithm = 'sha-256'] = /^(?:(\d+) )?fresh digests?(?: (sha-\d+))?$/.exec(text) ?? []
-    if (/^(\d+ )?fresh digests?/.test(text) && isDigestAlgorithm(algorithm)) {
-      const made = Array.from({ length: Number(number ?? 1) }, () => {
-        const digest = this.#documents.newDigest(algorithm)
-        this.#secrets.addDigest(digest)
-        return digest.toString('base64')
-      })
-      return number === undefined ? (made[0] as string) : made
-    }
-    const [, signer, steps, way] = /^(?:fresh )?code of signer (\w+)(?: (\d+) steps? (ago|ahead))?$/.exec(text) ?? []
-    if (signer !== undefined) {
-      if (text.startsWith('fresh')) return await this.#code({ signer, fresh: true })
-      return await this.#code({ signer, step: Number(steps ?? 0) * (way === 'ago' ? -1 : 1) })
-    }
-    const [, wrongs, of] = /^(?:(\d+) )?wrong codes? of signer (\w+)$/.exec(text) ?? []
-    if (of !== undefined) {
-      const wrong = await this.#wrongCodes(of, Number(wrongs ?? 1))
-      return wrongs === undefined ? (wrong[0] as string) : wrong
-    }
-    const whose = /^token of signer (\w+)$/.exec(text)?.[1]
-    if (whose !== undefined) return await this.#token(whose)
-    const [, encoding, plain] = /^(base64|base64url|unpadded) of (.+)$/.exec(text) ?? []
-    if (encoding !== undefined) {
-      const filled = fillText(String(templateOf(plain as string)), this.#values)
-      if (encoding === 'unpadded') return filled.replace(/=+$/, '')
-      const bytes = Buffer.from(filled, encoding === 'base64' ? 'utf8' : 'base64')
-      const encoded = bytes.toString(encoding as 'base64' | 'base64url')
-      if (encoding === 'base64') this.#secrets.add('login and password', encoded)
-      return encoded
-    }
-    const reversed = /^(\{[\w.]+\}) reversed$/.exec(text)?.[1]
-    if (reversed !== undefined) return [...(fill(reversed, this.#values) as readonly Json[])].reverse()
-    if (text === 'an id that nobody has') return randomUUID()
-    if (text === 'a secret that nobody has') return randomBytes(32).toString('base64url')
-    const length = /^(\d+) characters$/.exec(text)?.[1]
-    if (length !== undefined) return 'x'.repeat(Number(length))
-    return fill(templateOf(text), this.#values)
-  }
-
-  async #code(question: Readonly<Record<string, Json>>): Promise<string> {
-    const { code } = await this.#server.adapter.ask({ ask: 'code', ...question })
-    if (typeof code !== 'string') throw new Error('the adapter answers code with {"code": "…"}')
-    this.#secrets.add('code', code)
-    return code
-  }
-
-  /** As long as right ones, and none of those that the adapter knows to be right near this moment. */
-  async #wrongCodes(signer: string, number: number): Promise<string[]> {
-    const { codes } = await this.#server.adapter.ask({ ask: 'near', signer })
-    if (!Array.isArray(codes) || typeof codes[0] !== 'string')
-      throw new Error('the adapter answers near with {"codes": ["…", …]}')
-    const wrong = new Set<string>()
-    while (wrong.size < number) {
-      const digits = Array.from(codes[0], () => randomInt(10)).join('')
-      if (!codes.includes(digits)) wrong.add(digits)
-    }
-    this.#secrets.add('code', ...wrong)
-    return [...wrong]
   }
 
   /** From the adapter, or by `auth/login`. */

@@ -39,13 +39,13 @@ export type Statement = { readonly line: Line } & (
   | { readonly kind: 'let'; readonly name: string; readonly value: string }
   | { readonly kind: 'remember'; readonly name: string }
   | { readonly kind: 'alike'; readonly name: string }
-  | { readonly kind: 'check'; readonly left: string; readonly right: string; readonly same: boolean }
+  | { readonly kind: 'check'; readonly left: Json; readonly right: Json; readonly same: boolean }
   | { readonly kind: 'adapter'; readonly action: string; readonly argument: string }
   | {
       readonly kind: 'verify'
-      readonly signatures: string
-      readonly digests: string
-      readonly certificate: string
+      readonly signatures: Json
+      readonly digests: Json
+      readonly certificate: Json
       readonly scheme: 'rsa' | 'pss' | 'ecdsa'
     }
   | { readonly kind: 'secrets' }

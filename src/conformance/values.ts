@@ -81,6 +81,15 @@ function fillOptional(template: Json, values: Values): Json | undefined {
   return template
 }
 
+/** Text as JSON; undefined where it is none. */
+export function templateOf(text: string): Json | undefined {
+  try {
+    return JSON.parse(text) as Json
+  } catch {
+    return undefined
+  }
+}
+
 /** RFC 7396: members of the patch replace those of the target, null takes one away. */
 export function mergePatch(target: Json, patch: Json): Json {
   if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch

@@ -90,6 +90,9 @@ export class ServiceAdapter implements Adapter {
     const told = this.#told.get(signer) ?? 0
     const period = () => Math.floor(this.#service.clock.now() / PERIOD_MS)
     if (fresh && period() <= told) await this.#service.moveClock((told + 1 - period()) * PERIOD_MS)
+    // A code of another period must not become one further off on its way.
+    if (steps !== 0 && this.#service.clock.now() % PERIOD_MS > PERIOD_MS / 2)
+      await this.#service.moveClock(PERIOD_MS / 2)
     this.#told.set(signer, Math.max(told, period() + steps))
     return this.#service.code(this.#signers[signer], steps)
   }

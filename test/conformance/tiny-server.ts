@@ -152,6 +152,7 @@ export class TinyServer implements Adapter {
         return this.#world()
       case 'code':
         if (fresh === true && this.#step() <= this.#told) this.#clock += (this.#told + 1 - this.#step()) * 30_000
+        if (step !== 0 && this.#now() % 30_000 > 15_000) this.#clock += 15_000
         this.#told = Math.max(this.#told, this.#step() + Number(step))
         return { code: this.#code(who, this.#step() + Number(step)) }
       case 'near':
