@@ -89,10 +89,10 @@ export class ServiceAdapter implements Adapter {
   async #code(signer: string, fresh: boolean, steps: number): Promise<string> {
     const told = this.#told.get(signer) ?? 0
     const period = () => Math.floor(this.#service.clock.now() / PERIOD_MS)
+    // Not late in a period, so that neither this code nor one that is so many periods off becomes another on its way.
+    const age = this.#service.clock.now() % PERIOD_MS
+    if (age > PERIOD_MS * (fresh ? 0.5 : 0.75)) await this.#service.moveClock(PERIOD_MS - age)
     if (fresh && period() <= told) await this.#service.moveClock((told + 1 - period()) * PERIOD_MS)
-    // A code of another period must not become one further off on its way.
-    if (steps !== 0 && this.#service.clock.now() % PERIOD_MS > PERIOD_MS / 2)
-      await this.#service.moveClock(PERIOD_MS / 2)
     this.#told.set(signer, Math.max(told, period() + steps))
     return this.#service.code(this.#signers[signer], steps)
   }

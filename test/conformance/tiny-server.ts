@@ -151,8 +151,9 @@ export class TinyServer implements Adapter {
       case 'begin':
         return this.#world()
       case 'code':
+        // Not late in a period, so that neither this code nor one that is so many periods off becomes another on its way.
+        if (this.#now() % 30_000 > (fresh === true ? 15_000 : 22_500)) this.#clock += 30_000 - (this.#now() % 30_000)
         if (fresh === true && this.#step() <= this.#told) this.#clock += (this.#told + 1 - this.#step()) * 30_000
-        if (step !== 0 && this.#now() % 30_000 > 15_000) this.#clock += 15_000
         this.#told = Math.max(this.#told, this.#step() + Number(step))
         return { code: this.#code(who, this.#step() + Number(step)) }
       case 'near':
