@@ -127,11 +127,15 @@ function checkCommon(parameters: RequestParameters): { description: string | und
   return { description: textOf(parameters, 'description', MOST_DESCRIPTION) }
 }
 
+/** What is shown to people holds no control characters but line breaks and tabs. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is meant
+const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/
+
 function textOf(parameters: RequestParameters, name: string, most: number): string | undefined {
   const value = parameters[name]
   if (value === undefined || value === null) return undefined
   if (typeof value !== 'string') throw missing('string', name)
-  if (value.length > most || value.includes('\0')) throw invalid(name)
+  if (value.length > most || CONTROL.test(value)) throw invalid(name)
   return value
 }
 
