@@ -24,6 +24,8 @@ export interface Origin {
 export interface PresentedFactors {
   readonly code?: string
   readonly pin?: string
+  /** JSON of a passkey's AuthenticationResponse (WebAuthn §5.1); on our own page only. */
+  readonly assertion?: string
 }
 
 /** What a signer asks for on our own pages. */
@@ -83,6 +85,8 @@ export interface ShownApproval {
   description?: string
   /** Six digits. */
   comparison: string
+  /** What a browser is to be asked for where a passkey of the signer may agree. */
+  passkey?: PasskeyRequest
   expiresIn: number
 }
 

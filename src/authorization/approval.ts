@@ -106,6 +106,34 @@ export function comparisonCode(
   return String(mac.readUIntBE(0, 6) % 1_000_000).padStart(6, '0')
 }
 
+/**
+ * All that the signer agrees to, a line each: what a passkey's assertion is made over is its SHA-256. Whoever has these
+ * lines and the assertion can see for himself what was approved.
+ */
+export function approvalStatement(
+  a: Pick<
+    Approval,
+    'id' | 'client_id' | 'credential_id' | 'digest_algorithm' | 'digests' | 'total' | 'nonce' | 'expires_at'
+  >,
+): string {
+  return [
+    'paraph/approve/v1',
+    Buffer.from(a.nonce).toString('base64url'),
+    a.id,
+    a.client_id,
+    a.credential_id ?? '',
+    a.digest_algorithm ?? '',
+    String(a.total ?? 0),
+    a.expires_at.toISOString(),
+    ...(a.digests ?? []).map((digest) => Buffer.from(digest).toString('base64url')),
+  ].join('\n')
+}
+
+/** The challenge of a passkey's assertion. */
+export function approvalChallenge(approval: Parameters<typeof approvalStatement>[0]): Buffer {
+  return hash('sha256', approvalStatement(approval), 'buffer')
+}
+
 /** An approval locked until the end of the transaction, and the database's time. */
 export interface LockedApproval {
   readonly approval: Approval

@@ -7,6 +7,7 @@ import { ServiceError } from '../errors.js'
 import { requirePageCaller } from '../identity/account.js'
 import type { Caller } from '../identity/caller.js'
 import { requireClient } from '../identity/client.js'
+import { matchPasskey, type PasskeyServices } from '../identity/passkey.js'
 import {
   type FactorEvidence,
   type FactorServices,
@@ -14,7 +15,15 @@ import {
   verifyFactors,
 } from '../identity/verify-factors.js'
 import { type CredentialId, isUuid } from '../ids.js'
-import { type Approval, approvalEvent, lockApproval, requireApprovable, writeApproval } from './approval.js'
+import {
+  type Approval,
+  approvalChallenge,
+  approvalEvent,
+  approvalStatement,
+  lockApproval,
+  requireApprovable,
+  writeApproval,
+} from './approval.js'
 
 type Approve = FrontVerbs['approve']['request']
 
@@ -25,8 +34,9 @@ type Approve = FrontVerbs['approve']['request']
  * @throws ServiceError `token_unknown`, `token_expired`, `scope_missing`, `approval_unknown` also for one that is
  *   answered already, what `requireApprovable` and `verifyFactors` throw; TamperedRow
  */
-export async function approve(services: FactorServices, request: Approve): Promise<Empty> {
+export async function approve(services: PasskeyServices, request: Approve): Promise<Empty> {
   const { caller, approval, credential } = await open(services, request)
+  let assertion: string | undefined
   const yes = async (tx: Tx, record: Record, evidence: FactorEvidence | undefined) => {
     const { approval: current, now } = await lockApproval(tx, services.binding, { id: approval.id })
     if (!isOpen(current, caller, now)) {
@@ -47,7 +57,11 @@ export async function approve(services: FactorServices, request: Approve): Promi
         remember: approved.remember ? 1 : 0,
         ...(evidence === undefined ? {} : { factor: evidence.kind }),
       },
-      evidence: { ...event.evidence, ...(evidence === undefined ? {} : { factor: evidence.factor }) },
+      evidence: {
+        ...event.evidence,
+        ...(evidence === undefined ? {} : { factor: evidence.factor }),
+        ...(assertion === undefined ? {} : { assertion }),
+      },
     })
     return {}
   }
@@ -58,7 +72,14 @@ export async function approve(services: FactorServices, request: Approve): Promi
   }
   const question = {
     signer: caller.signerId,
-    match: () => matchOneTimeCode(services, caller.signerId, request.factors.code ?? ''),
+    match: async () => {
+      const { code = '', assertion: presented } = request.factors
+      if (presented === undefined) return matchOneTimeCode(services, caller.signerId, code)
+      const match = await matchPasskey(services, caller.signerId, presented, approvalChallenge(approval))
+      // Kept whole, with what it was made over, so that an auditor verifies again what was approved.
+      assertion = match && JSON.stringify({ statement: approvalStatement(approval), ...match.assertion })
+      return match
+    },
     pin: request.factors.pin ?? '',
     pinHash: credential.pin_hash,
     ...(request.browser === undefined ? {} : { browser: request.browser }),
@@ -107,7 +128,8 @@ async function open(services: FactorServices, request: Approve): Promise<Opened>
       if (approval.kind === 'service') return { caller, approval, credential: undefined }
       const whose = { signer: caller.signerId, credential: approval.credential_id as CredentialId }
       const credential = await requireApprovable(tx, binding, approval, whose, clock.now())
-      if (request.factors.code === undefined) throw new ServiceError('code_missing')
+      if (request.factors.code === undefined && request.factors.assertion === undefined)
+        throw new ServiceError('code_missing')
       if (credential.pin_hash !== null && request.factors.pin === undefined) throw new ServiceError('pin_missing')
       return { caller, approval, credential }
     })

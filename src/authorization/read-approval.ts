@@ -7,10 +7,12 @@ import { ServiceError } from '../errors.js'
 import { requirePageCaller } from '../identity/account.js'
 import type { Caller } from '../identity/caller.js'
 import { requireClient } from '../identity/client.js'
+import { type PasskeyServices, passkeyRequest } from '../identity/passkey.js'
 import { type CredentialId, isUuid } from '../ids.js'
 import {
   APPROVAL_COLUMNS,
   type Approval,
+  approvalChallenge,
   approvalFields,
   comparisonCode,
   lockApproval,
@@ -20,6 +22,7 @@ import {
 import { qualifierOf } from './qualifier.js'
 import type { ApprovalServices } from './request-approval.js'
 
+type ReadServices = ApprovalServices & Pick<PasskeyServices, 'relyingParty'>
 type Shown = FrontVerbs['readApproval']['response']
 
 /**
@@ -30,7 +33,7 @@ type Shown = FrontVerbs['readApproval']['response']
  *   TamperedRow
  */
 export async function readApproval(
-  services: ApprovalServices,
+  services: ReadServices,
   request: FrontVerbs['readApproval']['request'],
 ): Promise<Shown> {
   const { transactions, binding } = services
@@ -47,7 +50,7 @@ export async function readApproval(
 
 /** What waits for the signer's answer and has no page of its own to bring him here. Oldest first. */
 export async function listApprovals(
-  services: ApprovalServices,
+  services: ReadServices,
   request: FrontVerbs['listApprovals']['request'],
 ): Promise<FrontVerbs['listApprovals']['response']> {
   const { transactions, binding } = services
@@ -93,11 +96,15 @@ async function chooseCredential(tx: Tx, caller: Caller, approval: Approval): Pro
   return rows.find(({ qc_statements }) => qualifierOf(qc_statements) === approval.qualifier)?.id ?? null
 }
 
-async function show(services: ApprovalServices, tx: Tx, approval: Approval, now: Date): Promise<Shown> {
+async function show(services: ReadServices, tx: Tx, approval: Approval, now: Date): Promise<Shown> {
   const { binding } = services
   const client = approval.way === 'oauth' ? await requireClient(tx, binding, approval.client_id) : undefined
   const credential =
     approval.credential_id === null ? undefined : await readCredential(tx, binding, approval.credential_id)
+  const passkey =
+    credential === undefined
+      ? undefined
+      : await passkeyRequest(services, tx, credential.signer_id, approvalChallenge(approval))
   return {
     approvalId: approval.id,
     state: approval.state === 'approved' ? 'approved' : 'pending',
@@ -110,6 +117,7 @@ async function show(services: ApprovalServices, tx: Tx, approval: Approval, now:
     labels: [...(approval.labels ?? [])],
     ...(approval.description === null ? {} : { description: approval.description }),
     comparison: comparisonCode(approval),
+    ...(passkey === undefined ? {} : { passkey }),
     expiresIn: Math.floor((approval.expires_at.getTime() - now.getTime()) / 1000),
   }
 }

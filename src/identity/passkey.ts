@@ -112,7 +112,7 @@ export async function registerPasskey(
 
 /** The signer's passkeys and where they belong, for a page that asks for an assertion over `challenge`. */
 export async function passkeyRequest(
-  services: PasskeyServices,
+  services: Pick<PasskeyServices, 'relyingParty'>,
   tx: Pick<Tx, 'query'>,
   signer: SignerId,
   challenge: Uint8Array,
@@ -124,8 +124,8 @@ export async function passkeyRequest(
 
 /** An assertion that fits, and all that whoever verifies it again needs. */
 export interface PasskeyMatch extends FactorMatch {
-  /** JSON: the assertion as the browser sent it, the COSE public key (base64url), origin and relying party. */
-  readonly assertion: string
+  /** The assertion as the browser sent it, the COSE public key (base64url), origin and id of the relying party. */
+  readonly assertion: object
 }
 
 /**
@@ -161,11 +161,7 @@ export async function matchPasskey(
     return {
       factor: factor.id,
       kind: 'passkey',
-      assertion: JSON.stringify({
-        ...relyingParty,
-        publicKey: Buffer.from(publicKey).toString('base64url'),
-        response: JSON.parse(assertion),
-      }),
+      assertion: { ...relyingParty, publicKey: Buffer.from(publicKey).toString('base64url'), response },
       burn: (tx) => countUse(tx, factor, authenticationInfo.newCounter),
     }
   } catch {

@@ -105,7 +105,7 @@ const schemas: Record<FrontVerb, object> = {
   },
   listApprovals: object({ origin, bearer: value }),
   approve: object(
-    { origin, bearer: value, approvalId: value, factors: object({}, { code: value, pin: value }) },
+    { origin, bearer: value, approvalId: value, factors: object({}, { code: value, pin: value, assertion: value }) },
     { remember: { type: 'boolean' }, browser: value },
   ),
   deny: object({ origin, bearer: value, approvalId: value }),

@@ -12,6 +12,7 @@ import {
   type PageRequest,
   requireBearer,
 } from '../portal/page.js'
+import { PASSKEY_PATH } from '../portal/passkey-script.js'
 import type { Pages } from '../portal/portal.js'
 import type { FrontServices } from '../services.js'
 import { askWorker } from '../worker.js'
@@ -116,6 +117,7 @@ async function approve(
       ...commonOf(request),
       approvalId: shown.approvalId,
       factors: {
+        ...(form.response === undefined ? {} : { assertion: form.response }),
         ...(code === undefined ? {} : { code }),
         ...(form.pin === undefined ? {} : { pin: form.pin }),
       },
@@ -127,7 +129,7 @@ async function approve(
     const problem =
       error instanceof ServiceError
         ? {
-            code_rejected: texts.codeWrong,
+            code_rejected: form.response === undefined ? texts.codeWrong : texts.passkeyUsed,
             code_missing: texts.codeWrong,
             code_locked: texts.codeLocked,
             pin_rejected: texts.pinWrong,
@@ -205,8 +207,10 @@ function question(request: PageRequest, action: string, shown: ShownApproval, ta
   return {
     title: signing ? texts.approveTitle : texts.letInTitle,
     formTargets: target === undefined ? [] : [target],
+    scripts: shown.passkey === undefined ? [] : [PASSKEY_PATH],
     body: html`<p class="lead">${signing ? texts.approveLead(shown.client) : texts.letInLead(shown.client)}</p>${message('bad', problem)}
 ${signing ? facts(request, shown) : undefined}
+${signing ? passkeyForm(request, action, shown) : undefined}
 <form class="card" method="post" action="${action}">${formStart(request)}
 ${signing ? factors(request, shown) : remember(request)}
 <div class="actions"><button name="answer" value="yes">${signing ? texts.approve : texts.letIn}</button></div></form>
@@ -235,6 +239,17 @@ function factors({ texts }: PageRequest, { credential }: ShownApproval): Html {
   })
   const pin = field({ name: 'pin', label: texts.pin, type: 'password', autocomplete: 'off' })
   return html`${code}${credential?.pin === true ? pin : undefined}`
+}
+
+/** Without scripts it stays hidden, and the code is the way. */
+function passkeyForm(request: PageRequest, action: string, { passkey, credential }: ShownApproval): Html | undefined {
+  const { texts } = request
+  if (passkey === undefined) return undefined
+  const pin = field({ name: 'pin', id: 'passkey-pin', label: texts.pin, type: 'password', autocomplete: 'off' })
+  return html`<form class="card" method="post" action="${action}" hidden data-passkey="${JSON.stringify(passkey)}">${formStart(request)}
+<input type="hidden" name="response" value=""><input type="hidden" name="answer" value="yes">
+<p class="message bad" role="alert" data-failed hidden>${texts.passkeyUsed}</p>${credential?.pin === true ? pin : undefined}
+<div class="actions"><button>${texts.approveByPasskey}</button></div></form>`
 }
 
 /** Never ticked for the signer (TS 119 431-1). */

@@ -76,6 +76,8 @@ export function message(kind: 'bad' | 'good', text: string | undefined): Html | 
 
 export interface Field {
   readonly name: string
+  /** Where the name is not unique on its page. */
+  readonly id?: string
   readonly label: string
   readonly hint?: string
   readonly type?: 'text' | 'password' | 'code'
@@ -84,13 +86,13 @@ export interface Field {
 }
 
 /** A labelled field that must be filled in. */
-export function field({ name, label, hint, type = 'text', autocomplete, value }: Field): Html {
-  const described = hint === undefined ? undefined : html` aria-describedby="${name}-hint"`
+export function field({ name, id = name, label, hint, type = 'text', autocomplete, value }: Field): Html {
+  const described = hint === undefined ? undefined : html` aria-describedby="${id}-hint"`
   const input =
     type === 'code'
-      ? html`<input class="code" id="${name}" name="${name}" inputmode="numeric" pattern="[0-9 ]*" maxlength="12" required autocomplete="${autocomplete}"${described}>`
-      : html`<input id="${name}" name="${name}" type="${type}" maxlength="1024" required autocomplete="${autocomplete}" autocapitalize="none" spellcheck="false" value="${value}"${described}>`
-  return html`<label for="${name}">${label}</label>${input}${hint === undefined ? undefined : html`<p class="hint" id="${name}-hint">${hint}</p>`}`
+      ? html`<input class="code" id="${id}" name="${name}" inputmode="numeric" pattern="[0-9 ]*" maxlength="12" required autocomplete="${autocomplete}"${described}>`
+      : html`<input id="${id}" name="${name}" type="${type}" maxlength="1024" required autocomplete="${autocomplete}" autocapitalize="none" spellcheck="false" value="${value}"${described}>`
+  return html`<label for="${id}">${label}</label>${input}${hint === undefined ? undefined : html`<p class="hint" id="${id}-hint">${hint}</p>`}`
 }
 
 /** The whole document. */
