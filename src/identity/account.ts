@@ -26,7 +26,7 @@ import {
 } from './verify-factors.js'
 
 /** Scope of a token of our own pages. */
-export const PAGES_SCOPE = 'pages'
+const PAGES_SCOPE = 'pages'
 
 /** Whoever is signed in to our pages with this token. @throws ServiceError `token_unknown`, `token_expired`, `scope_missing` */
 export async function requirePageCaller(tx: Pick<Tx, 'query'>, bearer: string): Promise<Caller> {

@@ -11,7 +11,7 @@ export function signInPath(next: string, over: boolean): string {
 /** Only a path on this very site, and nothing that a browser could take for another one. */
 const OWN_PATH = /^\/(portal|oauth2|csc\/v[12]\/oauth2)(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*(\?[A-Za-z0-9._~=&%+-]*)?$/
 
-export function ownPath(path: string | undefined): string {
+function ownPath(path: string | undefined): string {
   return path !== undefined && OWN_PATH.test(path) ? path : '/portal'
 }
 
