@@ -8,6 +8,7 @@
  */
 import type { DigestAlgorithm } from './digest.js'
 import type { ErrorCode } from './errors.js'
+import type { FactorKind } from './factor-kind.js'
 import type { KeySpec, Mechanism } from './hsm/hsm.js'
 
 /** Largest frame either side accepts, in bytes. 500 SHA-512 digests and their signatures stay far below. */
@@ -23,6 +24,8 @@ export interface Origin {
 /** What the signer presented with an authorization. */
 export interface PresentedFactors {
   readonly code?: string
+  /** What the code is of, where the version names it. */
+  readonly kind?: Exclude<FactorKind, 'passkey'>
   readonly pin?: string
   /** JSON of a passkey's AuthenticationResponse (WebAuthn §5.1); on our own page only. */
   readonly assertion?: string
@@ -176,6 +179,28 @@ export interface FrontVerbs {
       digestAlgorithm?: DigestAlgorithm
       factors: PresentedFactors
       description?: string
+      /** One agreement for all files of the session, whose end moves; where the credential's policy allows it. */
+      rememberSession?: boolean
+    }
+    response: { sad: string; expiresIn: number }
+  }
+  /** Ends the caller's session, or all of the signer's; takes no code. */
+  stop: { request: { origin: Origin; bearer: string; all: boolean }; response: Record<string, never> }
+  /** Sends a code to the signer's phone or mailbox (CSC `credentials/getChallenge`, `credentials/sendOTP`). */
+  sendCode: {
+    request: { origin: Origin; bearer: string; credentialId: string; kind?: 'sms' | 'email' }
+    response: Record<string, never>
+  }
+  /** A new SAD for the same authorization (CSC `credentials/extendTransaction`). */
+  extend: {
+    request: {
+      origin: Origin
+      bearer: string
+      sad: string
+      credentialId: string
+      /** Base64 of what is still to be signed; more than was agreed to only in a remembered session. */
+      digests?: string[]
+      digestAlgorithm?: DigestAlgorithm
     }
     response: { sad: string; expiresIn: number }
   }
@@ -296,7 +321,21 @@ export interface FrontVerbs {
   }
 }
 
-export interface CredentialSummary {
+/** What a credential accepts; what is absent is at its default. */
+export interface PolicyArguments {
+  /** Kinds of factors that may agree; default any. */
+  factors?: FactorKind[]
+  /** Clients that may have it sign; default any. */
+  clients?: string[]
+  /** Whether one code may cover a whole session; default not. */
+  sessionWide?: boolean
+  /** How many signatures it covers then; default 1000. */
+  sessionCeiling?: number
+  /** For which clients, beside our own pages. */
+  sessionClients?: string[]
+}
+
+export interface CredentialSummary extends PolicyArguments {
   credentialID: string
   signer: string
   key: KeySpec
@@ -321,6 +360,9 @@ export interface SignerSummary {
 export interface FactorSummary {
   authenticatorId: string
   signer: string
+  kind: FactorKind
+  /** What the signer calls it, or the masked address its codes are sent to. */
+  label?: string
   state: 'active' | 'revoked' | 'ended'
   demo: boolean
   createdAt: string
@@ -341,7 +383,7 @@ export type OperatorRole = Role
 /** Spoken on the administration socket (0600) only; every request carries the token of a named operator. */
 export interface AdminVerbs {
   'signer.create': {
-    request: { login: string; name: string; phone?: string; password?: string }
+    request: { login: string; name: string; phone?: string; email?: string; password?: string }
     response: { signerId: string; login: string; password?: string }
   }
   'signer.list': { request: Record<string, never>; response: { signers: SignerSummary[] } }
@@ -356,6 +398,12 @@ export interface AdminVerbs {
     /** In a demo only: elsewhere nobody but the signer sees a secret. */
     response: { authenticatorId: string; uri: string; secret: string }
   }
+  /** Codes sent to the signer's phone or mailbox; outside a demo only as the first factor a signer has. */
+  'authenticator.enrolDelivered': {
+    request: { signer: string; kind: 'sms' | 'email' }
+    /** The address, masked. */
+    response: { authenticatorId: string; sentTo: string }
+  }
   /** A link with which the signer sets a password, where there is none, and enrols an authenticator; see identity/invitation.ts. */
   'authenticator.invite': { request: { signer: string }; response: { link: string; usableFrom: string } }
   /** A second operator has seen proof of who the signer is: the link that replaces factors need not wait. */
@@ -369,15 +417,16 @@ export interface AdminVerbs {
       key: KeySpec
       scal?: '1' | '2'
       multisign?: number
-      sessionWide?: boolean
       pin?: string
       description?: string
-    }
+    } & PolicyArguments
     /** `request` is a PEM certificate request where no certificate could be issued at once (outside demo). */
     response: { credentialID: string; state: CredentialSummary['state']; request?: string }
   }
   'credential.list': { request: { signer?: string }; response: { credentials: CredentialSummary[] } }
   'credential.show': { request: { credentialID: string }; response: CredentialSummary & { certificates: string[] } }
+  /** Another policy, whole; what was agreed to under the old one ends. */
+  'credential.policy': { request: { credentialID: string } & PolicyArguments; response: PolicyArguments }
   'credential.suspend': { request: { credentialID: string }; response: Record<string, never> }
   'credential.resume': { request: { credentialID: string }; response: Record<string, never> }
   'credential.revoke': { request: { credentialID: string }; response: Record<string, never> }
@@ -436,6 +485,7 @@ export const ADMIN_ROLE: { readonly [V in AdminVerb]: OperatorRole | 'any' } = {
   'signer.resetPassword': 'registration',
   'signer.inviteReset': 'registration',
   'authenticator.enrol': 'registration',
+  'authenticator.enrolDelivered': 'registration',
   'authenticator.invite': 'registration',
   'authenticator.vouch': 'registration',
   'authenticator.cancel': 'registration',
@@ -444,6 +494,7 @@ export const ADMIN_ROLE: { readonly [V in AdminVerb]: OperatorRole | 'any' } = {
   'credential.create': 'registration',
   'credential.list': 'any',
   'credential.show': 'any',
+  'credential.policy': 'registration',
   'credential.suspend': 'registration',
   'credential.resume': 'registration',
   'credential.revoke': 'registration',

@@ -49,6 +49,13 @@ export interface Config {
   readonly basicLogin: boolean
   /** PARAPH_WORKERS: signing processes to start. Default 1. */
   readonly workers: number
+  /**
+   * PARAPH_SMTP_URL and PARAPH_MAIL_FROM: `smtps://user@host?password-file=PATH`, what takes over codes by mail. In a demo
+   * they go to the outbox where neither is set.
+   */
+  readonly mail: { readonly url: string; readonly from: string; readonly passwordFile?: string } | undefined
+  /** PARAPH_SMS_URL and PARAPH_SMS_TOKEN_FILE: what takes over codes by text message, and its token. */
+  readonly sms: { readonly url: string; readonly tokenFile?: string } | undefined
   /** PARAPH_LOG_LEVEL: least severe level written. Default info. */
   readonly logLevel: LogLevel
   /** PARAPH_NAME: name of the service shown by info. Default Paraph. */
@@ -90,6 +97,10 @@ const NAMES = [
   'PARAPH_SAM_DATABASE_URL',
   'PARAPH_BASIC_LOGIN',
   'PARAPH_WORKERS',
+  'PARAPH_SMTP_URL',
+  'PARAPH_MAIL_FROM',
+  'PARAPH_SMS_URL',
+  'PARAPH_SMS_TOKEN_FILE',
   'PARAPH_LOG_LEVEL',
   'PARAPH_NAME',
   'PARAPH_REGION',
@@ -176,6 +187,25 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, pr
     fault('PARAPH_PUBLIC_URL is not the address of a site. Type PARAPH_PUBLIC_URL=https://sign.example.test')
   }
 
+  const smtpUrl = read('PARAPH_SMTP_URL')
+  const from = read('PARAPH_MAIL_FROM')
+  if ((smtpUrl === undefined) !== (from === undefined)) {
+    fault('PARAPH_SMTP_URL and PARAPH_MAIL_FROM belong together. Type both, or neither for no codes by mail')
+  }
+  const mail = smtpUrl === undefined || from === undefined ? undefined : mailOf(smtpUrl, from, fault)
+
+  const smsUrl = read('PARAPH_SMS_URL')
+  const tokenFile = path('PARAPH_SMS_TOKEN_FILE')
+  if (smsUrl !== undefined && !isGateway(smsUrl)) {
+    fault(
+      'PARAPH_SMS_URL is no https address. Type PARAPH_SMS_URL=https://sms.example.test/send, with the token in a file',
+    )
+  }
+  if (smsUrl === undefined && tokenFile !== undefined) {
+    fault('PARAPH_SMS_TOKEN_FILE is the token for PARAPH_SMS_URL, which is missing. Type both, or neither')
+  }
+  const sms = smsUrl === undefined ? undefined : { url: smsUrl, ...(tokenFile === undefined ? {} : { tokenFile }) }
+
   const region = read('PARAPH_REGION') ?? 'ZZ'
   if (!/^[A-Z]{2}$/.test(region))
     fault('PARAPH_REGION is not a country code. Type two capital letters, for example PARAPH_REGION=PL')
@@ -197,6 +227,8 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, pr
     samDatabaseUrl,
     basicLogin: oneOf('PARAPH_BASIC_LOGIN', ['off', 'on'], demo ? 'on' : 'off') === 'on',
     workers: whole('PARAPH_WORKERS', 1, 64, 1),
+    mail,
+    sms,
     logLevel: oneOf('PARAPH_LOG_LEVEL', LOG_LEVELS, 'info'),
     name: read('PARAPH_NAME') ?? 'Paraph',
     region,
@@ -295,6 +327,32 @@ function isNetwork(text: string): boolean {
   const family = isIP(address)
   if (family === 0 || rest.length > 0) return false
   return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
+}
+
+function mailOf(text: string, from: string, fault: (text: string) => void): Config['mail'] {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  const [name, passwordFile, ...more] = [...(url?.searchParams ?? [])].flat()
+  const named = (url?.username ?? '') !== ''
+  const plain = url !== undefined && /^smtps?:$/.test(url.protocol) && url.hostname !== '' && url.pathname.length <= 1
+  const known = more.length === 0 && (name === undefined || name === 'password-file')
+  if (!plain || url.password !== '' || !known || named !== Boolean(passwordFile)) {
+    fault(
+      'PARAPH_SMTP_URL is not the address of a mail server without its password. Type PARAPH_SMTP_URL="smtps://user@mail.example.test?password-file=/path/to/password"',
+    )
+  }
+  if (!/^[^\s@<>]+@[^\s@<>]+$/.test(from)) {
+    fault('PARAPH_MAIL_FROM is not a mail address. Type PARAPH_MAIL_FROM=sign@example.test')
+  }
+  if (url !== undefined) url.search = ''
+  return { url: url?.href ?? '', from, ...(passwordFile ? { passwordFile: resolve(passwordFile) } : {}) }
+}
+
+/** A code must not cross a network in clear. */
+function isGateway(text: string): boolean {
+  if (!URL.canParse(text)) return false
+  const url = new URL(text)
+  const local = url.protocol === 'http:' && isLoopback(url.hostname.replace(/^\[|\]$/g, ''))
+  return (url.protocol === 'https:' || local) && url.username === '' && url.password === '' && url.hash === ''
 }
 
 function isOrigin(text: string): boolean {

@@ -25,6 +25,8 @@ export const ERROR_CODES = [
   'credential_unknown', // also: somebody else's
   'credential_disabled',
   'certificate_expired',
+  'client_not_allowed', // by the credential's policy
+  'remember_not_allowed', // by the credential's policy
   // may it be signed
   'signature_count_invalid',
   'signature_count_too_high', // also: more digests than the authorization has left
@@ -38,6 +40,8 @@ export const ERROR_CODES = [
   'code_rejected',
   'code_missing',
   'code_locked',
+  'factor_unknown', // none of that kind, or not accepted
+  'too_many_codes', // sent in too short a time; retryAfter says when
   'pin_rejected',
   'pin_missing',
   'pin_locked',

@@ -64,6 +64,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   '@peculiar/webcrypto': ['hsm/'],
   '@node-rs/argon2': ['identity/'],
   '@simplewebauthn/server': ['identity/'],
+  nodemailer: ['identity/delivery/'],
   fastify: ['front/'],
   'oidc-provider': ['front/oauth/'],
   jose: ['front/'],

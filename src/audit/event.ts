@@ -45,6 +45,7 @@ export const EVENTS = {
   'credential.listed': { ev: 75, phase: 'single', opens: ['actor', 'client', 'session'], front: true },
   'credential.read': { ev: 76, phase: 'single', opens: ['actor', 'client', 'session', 'credential'], front: true },
   'credential.abandoned': { ev: 77, phase: 'single', opens: ['signer', 'credential'] },
+  'credential.policy_changed': { ev: 78, phase: 'single', opens: ['actor', 'signer', 'credential'] },
   'signer.enrolled': { ev: 80, phase: 'single', opens: ['actor', 'signer'] },
   'signer.suspended': { ev: 81, phase: 'single', opens: ['actor', 'signer'] },
   'signer.resumed': { ev: 82, phase: 'single', opens: ['actor', 'signer'] },
@@ -75,6 +76,7 @@ export const EVENTS = {
   'auth.session_extended': { ev: 105, phase: 'single', opens: ['actor', 'client', 'signer', 'session'] },
   'auth.token_issued': { ev: 106, phase: 'single', opens: ['actor', 'client', 'signer', 'session', 'approval'] },
   'auth.device_known': { ev: 107, phase: 'single', opens: ['actor', 'signer', 'session'] },
+  'auth.session_read': { ev: 108, phase: 'single', opens: ['actor', 'client', 'signer', 'session'], front: true },
   'sad.issued': {
     ev: 110,
     phase: 'single',

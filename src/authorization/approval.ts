@@ -191,18 +191,18 @@ export async function writeApproval(
 
 /**
  * The signer's usable credential that the approval names, if its policy allows what is asked for.
- * @throws ServiceError `credential_unknown`, `credential_disabled`, `certificate_expired`, `signature_count_too_high`,
+ * @throws ServiceError `credential_unknown`, `client_not_allowed`, `credential_disabled`, `certificate_expired`, `signature_count_too_high`,
  *   `digests_missing`; TamperedRow
  */
 export async function requireApprovable(
   tx: Tx,
   binding: RowBinding,
-  asked: Pick<Approval, 'total' | 'digests'>,
+  asked: Pick<Approval, 'total' | 'digests' | 'client_id'>,
   whose: { signer: SignerId; credential: CredentialId },
   now: number,
 ): Promise<Credential> {
   const found = await readCredential(tx, binding, whose.credential)
-  const credential = requireUsable({ signerId: whose.signer }, found, now)
+  const credential = requireUsable({ signerId: whose.signer, clientId: asked.client_id }, found, now)
   if (asked.total === null || asked.total > credential.multisign) throw new ServiceError('signature_count_too_high')
   if (asked.digests === null && credential.scal === '2') throw new ServiceError('digests_missing')
   return credential

@@ -20,6 +20,8 @@ export interface Authorization {
   /** JSON: which factor and step, and whether a PIN, agreed. */
   readonly evidence: string
   readonly expires_at: Date
+  /** Serves all files of a remembered session: more digests may come to it. */
+  readonly session_wide: boolean
   /** `token`: named by an access token, whose session is its own; it serves any session of its signer and client. */
   readonly via: 'session' | 'token'
   readonly approval_id: ApprovalId | null
@@ -44,6 +46,7 @@ export function authorizationFields(a: Omit<Authorization, 'binding'>) {
     // Each under its name, and only where it is not as rows of before 0003 are.
     ...(a.via === 'session' ? [] : ['via', a.via]),
     ...(a.approval_id === null ? [] : ['approval', a.approval_id]),
+    ...(a.session_wide ? ['session_wide'] : []),
   ]
 }
 
@@ -56,8 +59,8 @@ export async function insertAuthorization(
 ): Promise<void> {
   await tx.query(
     `insert into paraph.authorization (id, signer_id, client_id, credential_id, session_id, sad_hash, kind, digest_algorithm, digests,
-       remaining, total, evidence, description, created_at, expires_at, via, approval_id, binding)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
+       remaining, total, evidence, description, created_at, expires_at, via, approval_id, session_wide, binding)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
     [
       row.id,
       row.signer_id,
@@ -75,22 +78,23 @@ export async function insertAuthorization(
       row.expires_at,
       row.via,
       row.approval_id,
+      row.session_wide,
       binding.mac('authorization', authorizationFields(row)),
     ],
   )
 }
 
-/** Whether every wanted digest, counted with its repetitions, is among the authorized ones. */
-export function covers(authorized: readonly Uint8Array[], wanted: readonly Uint8Array[]): boolean {
+/** Those of the wanted digests, counted with their repetitions, that are not among the authorized ones. */
+export function notAmong(authorized: readonly Uint8Array[], wanted: readonly Uint8Array[]): Uint8Array[] {
   const free = new Map<string, number>()
   for (const digest of authorized) {
     const key = Buffer.from(digest).toString('latin1')
     free.set(key, (free.get(key) ?? 0) + 1)
   }
-  return wanted.every((digest) => {
+  return wanted.filter((digest) => {
     const key = Buffer.from(digest).toString('latin1')
     const left = free.get(key) ?? 0
     free.set(key, left - 1)
-    return left > 0
+    return left <= 0
   })
 }

@@ -3,6 +3,7 @@ import type { AuditEvent } from '../audit/event.js'
 import type { Record, Tx } from '../audit/transaction-log.js'
 import { isRefusal, reasonOf } from '../binding.js'
 import type { Credential } from '../credentials/credential.js'
+import { policyOf } from '../credentials/policy.js'
 import { ServiceError } from '../errors.js'
 import { requirePageCaller } from '../identity/account.js'
 import type { Caller } from '../identity/caller.js'
@@ -74,7 +75,9 @@ export async function approve(services: PasskeyServices, request: Approve): Prom
     signer: caller.signerId,
     match: async () => {
       const { code = '', assertion: presented } = request.factors
-      if (presented === undefined) return matchOneTimeCode(services, caller.signerId, code)
+      const accepted = policyOf(credential).factors
+      if (presented === undefined) return matchOneTimeCode(services, caller.signerId, code, accepted)
+      if (accepted !== undefined && !accepted.includes('passkey')) return undefined
       const match = await matchPasskey(services, caller.signerId, presented, approvalChallenge(approval))
       // Kept whole, with what it was made over, so that an auditor verifies again what was approved.
       assertion = match && JSON.stringify({ statement: approvalStatement(approval), ...match.assertion })

@@ -50,7 +50,6 @@ export async function exchangeApproval(
       const opened = await openSession(tx, {
         signer: given.signer_id,
         client: given.client_id,
-        remembered: given.remember,
       })
       const hash = Buffer.from(request.tokenHash, 'base64')
       if (given.kind === 'credential') {
@@ -153,7 +152,7 @@ export async function refreshGrant(
       if (grant.rows.length === 0) throw new ServiceError('approval_unknown')
       await requireClient(tx, binding, approval.client_id)
       await requireActiveSigner(tx, signer_id)
-      const opened = await openSession(tx, { signer: signer_id, client: approval.client_id, remembered: true })
+      const opened = await openSession(tx, { signer: signer_id, client: approval.client_id })
       const hash = Buffer.from(request.tokenHash, 'base64')
       const given = { ...approval, signer_id }
       await issueToken(tx, record, origin, given, { hash, ...opened, confirmation: request.confirmation })
@@ -296,6 +295,7 @@ async function authorizeApproved(
     expires_at: way.expiresAt,
     via: way.via,
     approval_id: given.id,
+    session_wide: false,
   }
   await insertAuthorization(tx, binding, row, { description: given.description, createdAt: way.now })
   const { factor, kind: how, pin } = JSON.parse(row.evidence) as FactorEvidence

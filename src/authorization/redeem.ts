@@ -7,7 +7,7 @@ import { type ErrorCode, ServiceError } from '../errors.js'
 import type { Mechanism } from '../hsm/hsm.js'
 import type { Caller } from '../identity/caller.js'
 import { newId, type OperationId } from '../ids.js'
-import { type Authorization, authorizationFields, covers } from './authorization.js'
+import { type Authorization, authorizationFields, notAmong } from './authorization.js'
 import { type RetryName, retryInProgress } from './retry.js'
 import type { Counters, SigningContext } from './signing-context.js'
 import { FLUSH_REASON, type Grant, type SigningLog } from './signing-log.js'
@@ -160,10 +160,10 @@ function requireAuthorized(binding: RowBinding, context: SigningContext, scope: 
     const algorithm = authorization.digest_algorithm
     if (
       digests.some((digest) => algorithm !== null && digest.algorithm !== algorithm) ||
-      !covers(
+      notAmong(
         authorization.digests,
         digests.map(({ bytes }) => bytes),
-      )
+      ).length > 0
     ) {
       throw new ServiceError('digest_not_authorized')
     }

@@ -53,7 +53,8 @@ export async function requestApproval(
       const asked = request.kind === 'credential' ? requireAcceptable(request) : { total: null, digests: null }
       const credential = request.kind === 'credential' ? credentialOf(request) : null
       if (asker.caller !== undefined && credential !== null) {
-        await requireApprovable(tx, binding, asked, { signer: asker.caller.signerId, credential }, clock.now())
+        const wish = { ...asked, client_id: asker.caller.clientId }
+        await requireApprovable(tx, binding, wish, { signer: asker.caller.signerId, credential }, clock.now())
       }
       const approval = await insertApproval(tx, binding, request, asker, asked, credential)
       record(approvalEvent('approval.requested', approval, request.origin, approval.session_id))

@@ -160,7 +160,7 @@ export class SigningContexts {
           name: 'signing_context',
           text: `select ${TOKEN_COLUMNS}, paraph.now() as now, c.id as c_id, c.version as c_version, a.id as a_id,
                    a.signer_id as a_signer, a.client_id as a_client, a.credential_id, a.session_id as a_session, a.sad_hash, a.kind,
-                   a.digest_algorithm, a.digests, a.total, a.used, a.evidence, a.expires_at, a.revoked_at, a.via,
+                   a.digest_algorithm, a.digests, a.total, a.used, a.evidence, a.expires_at, a.revoked_at, a.session_wide, a.via,
                    a.approval_id as a_approval, a.binding,
                    r.op as r_op, r.body_hash as r_body, r.signatures as r_signatures, n.state as r_state, n.deadline as r_deadline
                  from unnest($1::bytea[], $2::bytea[], $3::uuid[], $4::bytea[]) with ordinality as q (token, sad, credential, key, ord)
@@ -213,6 +213,7 @@ function authorizationOf(row: Row): (Authorization & Counters) | undefined {
     evidence,
     expires_at,
     revoked_at,
+    session_wide,
     via,
     binding,
   } = row
@@ -233,6 +234,7 @@ function authorizationOf(row: Row): (Authorization & Counters) | undefined {
       evidence,
       expires_at,
       revoked_at,
+      session_wide,
       via,
       binding,
     },

@@ -26,6 +26,12 @@ export function registerAuthenticator(program: Command): void {
       'Prints a link that works once: with it the signer sets a password and enrols an authenticator. Where it replaces one, it works after three days, or once a second operator vouches. A demo prints the secret itself unless --link is given.',
     )
     .requiredOption('--signer <signer>', 'login or id')
+    .addOption(
+      new Option(
+        '--kind <kind>',
+        'totp: an app (default); sms, email: codes sent to the signer, outside a demo only as the first',
+      ).choices(['totp', 'sms', 'email']),
+    )
     .option('--link', 'print a link in a demo, too')
     .addOption(
       new Option('--algorithm <name>', 'hash of the codes; most apps know SHA1 only (default: SHA1)').choices([
@@ -66,10 +72,12 @@ interface EnrolOptions extends AdminOptions {
   readonly signer: string
   readonly algorithm?: 'SHA1' | 'SHA256'
   readonly link?: true
+  readonly kind?: 'totp' | 'sms' | 'email'
 }
 
 async function enrol(options: EnrolOptions): Promise<void> {
-  const { signer, algorithm } = options
+  const { signer, algorithm, kind } = options
+  if (kind === 'sms' || kind === 'email') return enrolDelivered(options, kind)
   const config = loadConfig(process.env)
   if (!config.demo || options.link === true) return invite(options, config)
   const answer = await callWorker(options, 'authenticator.enrol', { signer, ...given({ algorithm }) })
@@ -82,6 +90,18 @@ async function enrol(options: EnrolOptions): Promise<void> {
     ...(picture === '' ? [] : ['', picture.trimEnd()]),
     '',
     `Next: paraph credential create --signer ${signer} --key p-256`,
+  ])
+}
+
+async function enrolDelivered(options: EnrolOptions, kind: 'sms' | 'email'): Promise<void> {
+  const { signer } = options
+  if (options.algorithm !== undefined || options.link === true) {
+    throw new Error('--algorithm and --link are for an app: codes that are sent have no secret')
+  }
+  const answer = await callWorker(options, 'authenticator.enrolDelivered', { signer, kind })
+  print(options, answer, [
+    `${signer} can agree with codes that are sent.`,
+    ...facts({ 'Sent to': answer.sentTo, 'Authenticator id': answer.authenticatorId }),
   ])
 }
 
@@ -120,13 +140,20 @@ async function cancel(options: AdminOptions & { signer: string }): Promise<void>
 
 async function list(options: AdminOptions & { signer: string }): Promise<void> {
   const answer = await callWorker(options, 'authenticator.list', { signer: options.signer })
-  const rows = answer.authenticators.map(({ authenticatorId, state, createdAt, demo }) => ({
+  const rows = answer.authenticators.map(({ authenticatorId, kind, label, state, createdAt, demo }) => ({
     authenticatorId,
+    kind: label === undefined ? kind : `${kind} ${label}`,
     state,
     enrolled: day(createdAt),
     demo: demo ? 'yes' : '',
   }))
-  const headings = { authenticatorId: 'AUTHENTICATOR ID', state: 'STATE', enrolled: 'ENROLLED', demo: 'DEMO' }
+  const headings = {
+    authenticatorId: 'AUTHENTICATOR ID',
+    kind: 'KIND',
+    state: 'STATE',
+    enrolled: 'ENROLLED',
+    demo: 'DEMO',
+  }
   print(options, answer, rows.length === 0 ? [`${options.signer} has no authenticator.`] : table(rows, headings))
 }
 

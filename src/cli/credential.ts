@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import type { AdminVerbs, CredentialSummary } from '../activation.js'
+import type { AdminVerbs, CredentialSummary, PolicyArguments } from '../activation.js'
+import { FACTOR_KINDS, type FactorKind } from '../factor-kind.js'
 import { KEY_SPECS, type KeySpec } from '../hsm/hsm.js'
 import { readSecretFile } from '../secret-file.js'
 import { type AdminOptions, adminCommand, callWorker, given, parseId } from './admin.js'
@@ -28,7 +29,7 @@ export function registerCredential(program: Command): void {
     .description("Makes signers' keys in the device, and keeps their certificates.")
     .addHelpText('afterAll', HELP)
 
-  adminCommand(credential, 'create')
+  policyOptions(adminCommand(credential, 'create'))
     .summary('make a key for a signer')
     .description('Makes a key in the device for a signer, and a certificate or a request for one.')
     .requiredOption('--signer <signer>', 'login or id')
@@ -40,7 +41,6 @@ export function registerCredential(program: Command): void {
       ).choices(['1', '2']),
     )
     .option('--multisign <count>', 'most signatures for one authorization (default: 100)', parseCount)
-    .option('--session-wide', 'let one code cover a whole session where the client asks for it')
     .option('--pin-file <F>', 'also ask for the PIN in F, 4 to 12 digits; only you can read F (chmod 600)')
     .option('--description <text>', 'tells it from others of the same signer')
     .option('--out <FILE>', 'write the certificate request to the new FILE')
@@ -57,6 +57,14 @@ export function registerCredential(program: Command): void {
     .description('Tells all about one credential; with --json also its certificates.')
     .argument('<credentialID>', ID, parseId)
     .action(show)
+
+  policyOptions(adminCommand(credential, 'policy'))
+    .summary('say what it accepts')
+    .description(
+      'Gives a credential another policy, whole: what is not named is at its default. Its authorizations end.',
+    )
+    .argument('<credentialID>', ID, parseId)
+    .action(changePolicy)
 
   for (const [name, change] of Object.entries(CHANGES)) {
     adminCommand(credential, name)
@@ -107,11 +115,49 @@ const CHANGES = {
   },
 } as const
 
+function policyOptions(command: Command): Command {
+  return command
+    .option('--factors <kinds>', `accept only codes of these, of ${FACTOR_KINDS.join(', ')} (default: any)`, parseKinds)
+    .option('--client <id>', 'let only this client sign with it; may be repeated (default: any)', collect)
+    .option('--session-wide', 'let one code cover a whole session where a client named below asks for it')
+    .option('--session-ceiling <count>', 'most signatures for such a session (default: 1000)', parseCount)
+    .option('--session-client <id>', 'let this client ask for it; may be repeated', collect)
+}
+
+interface PolicyOptions {
+  readonly factors?: FactorKind[]
+  readonly client?: string[]
+  readonly sessionWide?: boolean
+  readonly sessionCeiling?: number
+  readonly sessionClient?: string[]
+}
+
+function policyFrom(options: PolicyOptions): PolicyArguments {
+  const { factors, client: clients, sessionWide, sessionCeiling, sessionClient: sessionClients } = options
+  return given({ factors, clients, sessionWide, sessionCeiling, sessionClients })
+}
+
+async function changePolicy(credentialID: string, options: AdminOptions & PolicyOptions): Promise<void> {
+  const answer = await callWorker(options, 'credential.policy', { credentialID, ...policyFrom(options) })
+  print(options, answer, [
+    'The credential has another policy; its authorizations have ended.',
+    ...facts(policyFacts(answer)),
+  ])
+}
+
+function policyFacts(policy: PolicyArguments): Record<string, string | undefined> {
+  const ceiling = policy.sessionCeiling ?? 1000
+  const clients = ['our own pages', ...(policy.sessionClients ?? [])].join(', ')
+  return {
+    Factors: policy.factors?.join(', ') ?? 'any',
+    Clients: policy.clients?.join(', ') ?? 'any',
+    Session: policy.sessionWide ? `one code may cover ${ceiling} signatures, for ${clients}` : undefined,
+  }
+}
+
 type CreateRequest = AdminVerbs['credential.create']['request']
 
-interface CreateOptions
-  extends AdminOptions,
-    Pick<CreateRequest, 'scal' | 'multisign' | 'sessionWide' | 'description'> {
+interface CreateOptions extends AdminOptions, PolicyOptions, Pick<CreateRequest, 'scal' | 'multisign' | 'description'> {
   readonly signer: string
   readonly key: KeySpec
   readonly pinFile?: string
@@ -119,9 +165,9 @@ interface CreateOptions
 }
 
 async function create(options: CreateOptions): Promise<void> {
-  const { signer, key, scal, multisign, sessionWide, description, out } = options
+  const { signer, key, scal, multisign, description, out } = options
   const pin = options.pinFile === undefined ? undefined : readSecretFile(options.pinFile)
-  const request = { signer, key, ...given({ scal, multisign, sessionWide, description, pin }) }
+  const request = { signer, key, ...given({ scal, multisign, description, pin }), ...policyFrom(options) }
   const answer = await keptIn(
     out,
     0o644,
@@ -203,7 +249,7 @@ async function show(credentialID: string, options: AdminOptions): Promise<void> 
       'At once': `${answer.multisign} ${answer.multisign === 1 ? 'signature' : 'signatures'} for one authorization`,
       Authorization:
         answer.scal === '2' ? 'names its hashes (SCAL 2)' : 'names its hashes, or only their number (SCAL 1)',
-      Session: answer.sessionWide ? 'one code may cover a session' : undefined,
+      ...policyFacts(answer),
       PIN: answer.pin ? 'asked for with each code' : 'none',
       Subject: answer.subject,
       'Serial number': answer.serialNumber,
@@ -217,6 +263,19 @@ async function importChain(credentialID: string, options: AdminOptions & { chain
   const chain = readFileSync(options.chain, 'utf8')
   const answer = await callWorker(options, 'credential.import', { credentialID, chain })
   print(options, answer, [`The certificate fits key and signer; the credential is ${answer.state}.`])
+}
+
+function parseKinds(text: string): FactorKind[] {
+  const kinds = text.split(',').map((part) => part.trim())
+  const known = FACTOR_KINDS.filter((kind) => kinds.includes(kind))
+  if (known.length === 0 || kinds.some((kind) => !known.some((one) => one === kind))) {
+    throw new InvalidArgumentError(`Write some of: ${FACTOR_KINDS.join(',')}.`)
+  }
+  return known
+}
+
+function collect(text: string, before: string[] = []): string[] {
+  return [...before, text]
 }
 
 function parseCount(text: string): number {

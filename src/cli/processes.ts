@@ -55,6 +55,11 @@ export async function startWorkers(start: Start, { env, sockets, ...plan }: Work
     node: `${config.node}/sam-${index}`,
     basicLogin: config.basicLogin,
     publicUrl: config.publicUrl,
+    delivery: {
+      ...(config.demo ? { outbox: join(config.data, 'outbox') } : {}),
+      ...(config.mail === undefined ? {} : { mail: config.mail }),
+      ...(config.sms === undefined ? {} : { sms: config.sms }),
+    },
     logLevel: config.logLevel,
   })
   await supervise(start, {

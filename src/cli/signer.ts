@@ -31,6 +31,7 @@ export function registerSigner(program: Command): void {
     .requiredOption('--login <login>', 'what the signer logs in with, often an e-mail address')
     .requiredOption('--name <name>', 'name of the person, as it is to stand in certificates')
     .option('--phone <number>', 'in international form, as in +48123456789', parsePhone)
+    .option('--email <address>', 'for codes by mail', parseEmail)
     .option('--password-file <F>', PASSWORD_FILE)
     .action(create)
 
@@ -67,13 +68,14 @@ interface CreateOptions extends AdminOptions {
   readonly login: string
   readonly name: string
   readonly phone?: string
+  readonly email?: string
   readonly passwordFile?: string
 }
 
 async function create(options: CreateOptions): Promise<void> {
-  const { login, name, phone } = options
+  const { login, name, phone, email } = options
   const password = passwordFrom(options)
-  const answer = await callWorker(options, 'signer.create', { login, name, ...given({ phone, password }) })
+  const answer = await callWorker(options, 'signer.create', { login, name, ...given({ phone, email, password }) })
   print(options, answer, [
     `${answer.login} is enrolled.`,
     ...facts({ 'Signer id': answer.signerId, Password: answer.password }),
@@ -123,6 +125,11 @@ async function resetPassword(
 
 function passwordFrom({ passwordFile }: { readonly passwordFile?: string }): string | undefined {
   return passwordFile === undefined ? undefined : readSecretFile(passwordFile)
+}
+
+function parseEmail(text: string): string {
+  if (!/^[^\s@]+@[^\s@]+$/.test(text)) throw new InvalidArgumentError('Write it like anna@example.test.')
+  return text
 }
 
 function parsePhone(text: string): string {

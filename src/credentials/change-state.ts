@@ -3,7 +3,7 @@ import { ServiceError } from '../errors.js'
 import type { CredentialId } from '../ids.js'
 import type { BindServices } from './bind-certificate.js'
 import type { Credential, CredentialState } from './credential.js'
-import { readCredential, writeCredential } from './credential-store.js'
+import { endAuthorizations, readCredential, writeCredential } from './credential-store.js'
 
 const CHANGES = {
   suspend: { from: ['active'], to: 'suspended', event: 'credential.suspended' },
@@ -29,10 +29,7 @@ export async function changeState(
     if (!(from as readonly string[]).includes(credential.state)) {
       throw new ServiceError('not_allowed', { detail: `the credential is ${credential.state}` })
     }
-    await tx.query(
-      'update paraph.authorization set revoked_at = paraph.now() where credential_id = $1 and revoked_at is null',
-      [id],
-    )
+    await endAuthorizations(tx, id)
     record({ type: event, outcome: 'ok', actor, evidence: { signer: credential.signer_id, credential: id } })
     return writeCredential(tx, services.binding, credential, {
       state: to,

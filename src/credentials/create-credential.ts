@@ -11,6 +11,7 @@ import { type CredentialId, newId, type OperationId, type SignerId } from '../id
 import { buildRequest } from '../pki/certificate-request.js'
 import { type Credential, credentialFields, keyAssociatedData, keyName, signerKey } from './credential.js'
 import { readCredential, writeCredential } from './credential-store.js'
+import { type CredentialPolicy, policyText } from './policy.js'
 
 export interface CredentialServices {
   readonly transactions: TransactionLog
@@ -26,6 +27,7 @@ export interface NewCredential {
   readonly scal: '1' | '2'
   readonly multisign: number
   readonly sessionWide: boolean
+  readonly policy: CredentialPolicy
   readonly pin: string | undefined
   readonly description: string | undefined
 }
@@ -110,6 +112,7 @@ function pendingCredential(wanted: NewCredential, pinHash: string | null): Omit<
     scal: wanted.scal,
     multisign: wanted.multisign,
     session_wide: wanted.sessionWide,
+    policy: policyText(wanted.policy),
     pin_hash: pinHash,
     generation: 1,
     version: 1,
@@ -127,8 +130,8 @@ function pendingCredential(wanted: NewCredential, pinHash: string | null): Omit<
 
 async function insertPending(tx: Tx, binding: RowBinding, c: Omit<Credential, 'binding'>): Promise<void> {
   await tx.query(
-    `insert into paraph.credential (id, signer_id, spec, state, description, scal, multisign, session_wide, pin_hash, generation, version, binding)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+    `insert into paraph.credential (id, signer_id, spec, state, description, scal, multisign, session_wide, policy, pin_hash, generation, version, binding)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
     [
       c.id,
       c.signer_id,
@@ -138,6 +141,7 @@ async function insertPending(tx: Tx, binding: RowBinding, c: Omit<Credential, 'b
       c.scal,
       c.multisign,
       c.session_wide,
+      c.policy,
       c.pin_hash,
       c.generation,
       c.version,

@@ -32,7 +32,7 @@ export async function writeCredential(
   const sealed = { ...after, binding: binding.mac('credential', credentialFields(after)) }
   await tx.query(
     `update paraph.credential set state = $2, public_key = $3, blob = $4, request = $5, chain = $6, subject_dn = $7, issuer_dn = $8,
-            serial_number = $9, not_before = $10, not_after = $11, version = $12, binding = $13 where id = $1`,
+            serial_number = $9, not_before = $10, not_after = $11, version = $12, binding = $13, session_wide = $14, policy = $15 where id = $1`,
     [
       sealed.id,
       sealed.state,
@@ -47,9 +47,19 @@ export async function writeCredential(
       sealed.not_after,
       sealed.version,
       sealed.binding,
+      sealed.session_wide,
+      sealed.policy,
     ],
   )
   return sealed
+}
+
+/** What was agreed to for this credential is agreed to no longer. */
+export async function endAuthorizations(tx: Tx, id: CredentialId): Promise<void> {
+  await tx.query(
+    'update paraph.authorization set revoked_at = paraph.now() where credential_id = $1 and revoked_at is null',
+    [id],
+  )
 }
 
 /** Verified credentials by id and version, the most recently used kept; so that a signature reads key and certificate once. */

@@ -16,6 +16,8 @@ export interface Credential {
   /** Signatures one authorization may cover at most. */
   readonly multisign: number
   readonly session_wide: boolean
+  /** JSON; null is the default. See policy.ts. */
+  readonly policy: string | null
   readonly pin_hash: string | null
   /** Grows with each new key. */
   readonly generation: number
@@ -35,7 +37,7 @@ export interface Credential {
   readonly binding: Uint8Array
 }
 
-export const CREDENTIAL_COLUMNS = `id, signer_id, spec, state, description, scal, multisign, session_wide, pin_hash, generation, version,
+export const CREDENTIAL_COLUMNS = `id, signer_id, spec, state, description, scal, multisign, session_wide, policy, pin_hash, generation, version,
   public_key, blob, request, chain, subject_dn, issuer_dn, serial_number, not_before, not_after, binding`
 
 /** Fields under the row binding: owner, key, certificate, policy and state. */
@@ -58,6 +60,8 @@ export function credentialFields(
     c.serial_number,
     c.not_before,
     c.not_after,
+    // Rows from before the column was there have not got it.
+    ...(c.policy === null ? [] : [c.policy]),
   ]
 }
 

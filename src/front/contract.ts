@@ -103,6 +103,8 @@ export interface Operation {
   readonly oauth: boolean
   /** One of these scopes the access token must have; absent where nobody has to log in. */
   readonly scopes: readonly string[] | undefined
+  /** A text of its own for a header that is no `Bearer …`. */
+  readonly malformedHeader: string | undefined
   readonly success: number
   /** Media type of the success; absent where it has no body. */
   readonly mediaType: string | undefined
@@ -127,6 +129,7 @@ export function operationsOf(document: Document): Operation[] {
         path,
         oauth,
         scopes: scopesOf(operation.security ?? document.security),
+        malformedHeader: operation['x-malformed-header'],
         success,
         mediaType: Object.keys(answer?.content ?? {})[0],
         emptyBodyAllowed: operation.requestBody?.required !== true,
@@ -195,7 +198,9 @@ function bind(
       ? {}
       : {
           onRequest: async (request: FastifyRequest) => {
-            request.caller = await bearer.identify(presented(request))
+            request.caller = await bearer.identify(presented(request)).catch((error: unknown) => {
+              throw inOwnWords(operation, error)
+            })
             if (!request.caller.scope.split(' ').some((scope) => scopes.includes(scope)))
               throw new ServiceError('scope_missing')
           },
@@ -220,6 +225,12 @@ function bind(
         : send(reply, operation, operation.success, result)
     },
   })
+}
+
+function inOwnWords({ malformedHeader }: Operation, error: unknown): unknown {
+  if (malformedHeader === undefined || !(error instanceof ServiceError) || error.code !== 'token_malformed')
+    return error
+  return new ServiceError('token_malformed', { detail: malformedHeader })
 }
 
 /** What a request shows beside its body. */

@@ -4,8 +4,10 @@ import { loginDoors } from './csc/auth-login.js'
 import { revokeDoors } from './csc/auth-revoke.js'
 import { authorizeDoors } from './csc/credentials-authorize.js'
 import { authorizeCheckDoors } from './csc/credentials-authorize-check.js'
+import { extendDoors } from './csc/credentials-extend.js'
 import { credentialInfoDoors } from './csc/credentials-info.js'
 import { listDoors } from './csc/credentials-list.js'
+import { sendCodeDoors } from './csc/credentials-send-code.js'
 import { infoDoors } from './csc/info.js'
 import { signHashDoors } from './csc/signatures-sign-hash.js'
 import type { Health } from './health.js'
@@ -13,6 +15,7 @@ import type { OAuthServer } from './oauth/mount.js'
 import type { OpenApi } from './openapi.js'
 import { pageDoors } from './pages.js'
 import type { FrontServices } from './services.js'
+import { sessionDoors } from './sessions.js'
 
 /** Every door of the house; one that the contract names and that is missing here does not compile. */
 export function allDoors(
@@ -31,8 +34,11 @@ export function allDoors(
     ...listDoors(services),
     ...credentialInfoDoors(services),
     ...authorizeDoors(services),
+    ...extendDoors(services),
+    ...sendCodeDoors(services),
     ...authorizeCheckDoors(services),
     ...signHashDoors(services),
+    ...sessionDoors(services, bearer),
     ...pageDoors(contract, health),
   }
 }

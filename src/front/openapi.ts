@@ -48,6 +48,8 @@ export interface OperationObject {
     >
   }
   readonly responses: Readonly<Record<string, ResponseObject>>
+  /** The text for a header that is no `Bearer …`, where this operation has one of its own. */
+  readonly 'x-malformed-header'?: string
 }
 
 export interface Document {

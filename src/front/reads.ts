@@ -1,5 +1,7 @@
 import type { CredentialSummary } from '../activation.js'
-import { type Bearer, bearerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
+import { ServiceError } from '../errors.js'
+import type { FactorKind } from '../factor-kind.js'
+import { type Bearer, bearerOf, type Caller, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
 import { type ClientId, type CredentialId, isUuid, type SessionId, type SignerId } from '../ids.js'
 import type { Database } from './database.js'
 
@@ -14,6 +16,10 @@ export interface CredentialRow {
   readonly scal: '1' | '2'
   readonly multisign: number
   readonly has_pin: boolean
+  /** Active ones of the signer that the credential's policy accepts, oldest first. */
+  readonly factors: readonly { readonly kind: FactorKind; readonly label: string | null }[]
+  /** What the policy accepts; null: any kind. */
+  readonly accepted: readonly FactorKind[] | null
   /** DER, leaf first; empty while there is no certificate. */
   readonly chain: readonly Buffer[]
   readonly subject_dn: string | null
@@ -26,6 +32,28 @@ export interface CredentialRow {
   /** By the database's clock; null without a certificate. */
   readonly expired: boolean | null
   readonly early: boolean | null
+}
+
+/** A session as its client may see it. */
+export interface SessionRow {
+  readonly login: string
+  readonly name: string
+  readonly ends_at: Date
+  /** Whole seconds until then, by the database's clock. */
+  readonly seconds: number
+  readonly remembered: boolean
+  /** Those that have something left, in the order in which they were given. */
+  readonly authorizations: readonly AuthorizationRow[]
+}
+
+interface AuthorizationRow {
+  readonly credential_id: CredentialId
+  readonly kind: 'bound' | 'open'
+  readonly session_wide: boolean
+  readonly total: number
+  readonly used: number
+  readonly expires_at: Date
+  readonly description: string | null
 }
 
 /**
@@ -41,11 +69,16 @@ export interface FrontReads {
   /** The signer with this login or id, if the client may act for him. */
   assignedSigner(client: ClientId, who: string): Promise<SignerId | undefined>
   /** Credentials with a certificate, oldest first, after the one with id `after`. */
-  credentials(signer: SignerId, page: { limit: number; after?: string; usable?: boolean }): Promise<CredentialRow[]>
+  credentials(
+    caller: Pick<Caller, 'signerId' | 'sessionId'>,
+    page: { limit: number; after?: string; usable?: boolean },
+  ): Promise<CredentialRow[]>
   /** Any text may be asked for; what is no id is nobody's. */
-  credential(signer: SignerId, id: string): Promise<CredentialRow | undefined>
+  credential(caller: Pick<Caller, 'signerId' | 'sessionId'>, id: string): Promise<CredentialRow | undefined>
   /** The kind of the signer's key, which never changes. */
   keySpec(signer: SignerId, id: string): Promise<KeySpec | undefined>
+  /** The caller's session. @throws ServiceError `token_expired` when it is over */
+  session(caller: Caller): Promise<SessionRow>
   /** The credential that the token of this session, one of scope `credential`, is for. */
   credentialOf(session: SessionId): Promise<CredentialId | undefined>
   /** An active client, as it is registered. */
@@ -73,11 +106,24 @@ interface Assigned {
 
 const NOBODYS = '00000000-0000-0000-0000-000000000000'
 
-const COLUMNS = `id, spec, state, description, scal, multisign, has_pin, chain, subject_dn, issuer_dn, serial_number, not_before,
+/** In a remembered session hashes need not be named beforehand, whatever the credential says otherwise. */
+const scalIn = (session: string) => `case when exists (select from paraph.authorization a
+    where a.session_id = ${session} and a.credential_id = c.id and a.session_wide and a.revoked_at is null
+      and a.expires_at > paraph.now() and a.used < a.total) then '1' else scal end as scal`
+
+const FACTORS = `c.policy::jsonb -> 'factors' as accepted, coalesce((
+    select json_agg(json_build_object('kind', f.kind, 'label', f.label) order by f.created_at) from paraph.factor f
+     where f.signer_id = c.signer_id and f.state = 'active'
+       and (c.policy is null or c.policy::jsonb -> 'factors' is null or c.policy::jsonb -> 'factors' ? f.kind)), '[]') as factors`
+
+/** Columns of `CredentialRow`, over `paraph.credential c`, for the session that the parameter names. */
+const columns = (
+  session: string,
+) => `id, spec, state, description, ${scalIn(session)}, ${FACTORS}, multisign, has_pin, chain, subject_dn, issuer_dn, serial_number, not_before,
   not_after, qc_statements, policies, not_after <= paraph.now() as expired, not_before > paraph.now() as early`
 
 /** Ids sort by time of making (UUIDv7), which is why a page can begin after one. */
-const LIST = `select ${COLUMNS} from paraph.credential
+const LIST = `select ${columns('$5')} from paraph.credential c
   where signer_id = $1 and id > $2 and cardinality(chain) > 0
     and (not $4 or (state = 'active' and not_before <= paraph.now() and not_after > paraph.now()))
   order by id limit $3`
@@ -112,12 +158,12 @@ export function frontReads(database: Database): FrontReads {
         where a.client_id = $1 and (g.id = $2 or lower(g.login) = lower($3))`
       return (await database.query<Assigned>('assigned_signer', text, [client, uuidOf(who), who]))[0]?.signer_id
     },
-    credentials(signer, { limit, after = NOBODYS, usable = false }) {
-      return database.query<CredentialRow>('credentials', LIST, [signer, after, limit, usable])
+    credentials({ signerId, sessionId }, { limit, after = NOBODYS, usable = false }) {
+      return database.query<CredentialRow>('credentials', LIST, [signerId, after, limit, usable, sessionId])
     },
-    async credential(signer, id) {
-      const text = `select ${COLUMNS} from paraph.credential where signer_id = $1 and id = $2 and cardinality(chain) > 0`
-      return (await database.query<CredentialRow>('credential', text, [signer, uuidOf(id)]))[0]
+    async credential({ signerId, sessionId }, id) {
+      const text = `select ${columns('$3')} from paraph.credential c where signer_id = $1 and id = $2 and cardinality(chain) > 0`
+      return (await database.query<CredentialRow>('credential', text, [signerId, uuidOf(id), sessionId]))[0]
     },
     async keySpec(signer, id) {
       const key = `${signer} ${id}`
@@ -127,6 +173,21 @@ export function frontReads(database: Database): FrontReads {
       const [row] = await database.query<{ spec: KeySpec }>('key_spec', text, [signer, uuidOf(id)])
       if (row !== undefined) remember(key, row.spec)
       return row?.spec
+    },
+    async session({ sessionId }) {
+      const text = `select g.login, g.name, s.ends_at, s.remembered,
+          floor(extract(epoch from s.ends_at - paraph.now()))::int as seconds,
+          a.credential_id, a.kind, a.session_wide, a.total, a.used, a.expires_at, a.description
+        from paraph.session s join paraph.signer g on g.id = s.signer_id
+        left join paraph.authorization a
+          on a.session_id = s.id and a.revoked_at is null and a.expires_at > paraph.now() and a.used < a.total
+        where s.id = $1 and s.ended_at is null and s.ends_at > paraph.now() order by a.created_at`
+      const rows = await database.query<Omit<SessionRow, 'authorizations'> & AuthorizationRow>('session', text, [
+        sessionId,
+      ])
+      const [row] = rows
+      if (row === undefined) throw new ServiceError('token_expired')
+      return { ...row, authorizations: rows.filter(({ credential_id }) => credential_id !== null) }
     },
     async credentialOf(session) {
       const text = `select credential_id from paraph.authorization where session_id = $1 and via = 'token'`

@@ -560,6 +560,113 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/csc/v1/credentials/extendTransaction": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * A new SAD for the same agreement
+         * @description Gives another SAD for what is left of an agreement, and the old one is no longer known. The number of signatures
+         *     never grows. Hashes that were not agreed to are added only to the agreement of a remembered session; any other is
+         *     renewed with those that it has, for at most 900 seconds from the agreement on.
+         */
+        post: operations["v1ExtendTransaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/csc/v2/credentials/extendTransaction": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * A new SAD for the same agreement
+         * @description Gives another SAD for what is left of an agreement, and the old one is no longer known. The number of signatures
+         *     never grows. Hashes that were not agreed to are added only to the agreement of a remembered session; any other is
+         *     renewed with those that it has, for at most 900 seconds from the agreement on.
+         */
+        post: operations["v2ExtendTransaction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/csc/v2/credentials/getChallenge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have a code sent
+         * @description Sends the signer a code for an agreement with this credential through this client, usable once and for five minutes,
+         *     by the object of `auth.objects` that is named. The code is never in an answer. A new one makes the last one worthless.
+         */
+        post: operations["v2GetChallenge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/csc/v1/credentials/sendOTP": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have a code sent
+         * @description Sends the signer a code for an agreement with this credential through this client, usable once and for five minutes:
+         *     by text message where the signer has that, else by mail. A new one makes the last one worthless.
+         */
+        post: operations["v1SendOtp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/csc/v2/credentials/sendOTP": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have a code sent
+         * @description Sends the signer a code for an agreement with this credential through this client, usable once and for five minutes:
+         *     by text message where the signer has that, else by mail. A new one makes the last one worthless.
+         */
+        post: operations["v2SendOtp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/csc/v1/signatures/signHash": {
         parameters: {
             query?: never;
@@ -604,6 +711,47 @@ export interface paths {
          *     under the same key: for ten minutes it gets the same signatures, and nothing more is spent.
          */
         post: operations["v2SignHash"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/signer/v1/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * How this session stands
+         * @description When it ends, whether one code covers all its files, and what is left to sign. The body may be empty.
+         */
+        post: operations["signerSession"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/signer/v1/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop
+         * @description Ends the session of the access token at once, with everything that was agreed to in it; or every session and token
+         *     of the signer. What is being signed is not given out. Takes no code. The body may be empty.
+         */
+        post: operations["signerStop"];
         delete?: never;
         options?: never;
         head?: never;
@@ -977,17 +1125,19 @@ export interface components {
             description?: string;
         };
         OtpV1: {
+            /** @enum {unknown} */
+            presence: "true" | "false";
+            /**
+             * @description `online` where a code has to be sent first.
+             * @enum {unknown}
+             */
+            type?: "offline" | "online";
+            /** @enum {unknown} */
+            ID?: "OTP" | "SMS" | "EMAIL";
             /** @constant */
-            presence: "true";
-            /** @constant */
-            type: "offline";
-            /** @constant */
-            ID: "OTP";
-            /** @constant */
-            format: "N";
+            format?: "N";
             label?: string;
             description?: string;
-            provider?: string;
         };
         CredentialV2: {
             description?: string;
@@ -1013,10 +1163,13 @@ export interface components {
             mode: "explicit";
             expression?: string;
             objects?: {
-                /** @constant */
-                type: "Password";
+                /**
+                 * @description `ChallengeResponse` where getChallenge has to send a code first.
+                 * @enum {unknown}
+                 */
+                type: "Password" | "ChallengeResponse";
                 /** @enum {unknown} */
-                id: "PIN" | "OTP";
+                id: "PIN" | "OTP" | "SMS" | "EMAIL";
                 /** @constant */
                 format?: "N";
                 label?: string;
@@ -1029,6 +1182,11 @@ export interface components {
         NumSignatures: number;
         /** @description What the signer is told the signatures are for. */
         AuthorizationDescription: string | null;
+        /**
+         * @description Not in the CSC API. Asks for one agreement that serves all files of the session, which then lasts until 30 minutes
+         *     from now, and two hours from its start at most. Only where the credential's policy names the client.
+         */
+        RememberSession: boolean | null;
         AuthorizeRequestV1: {
             credentialID: string;
             numSignatures: components["schemas"]["NumSignatures"];
@@ -1038,6 +1196,7 @@ export interface components {
             /** @description The one-time code. */
             OTP?: string | null;
             description?: components["schemas"]["AuthorizationDescription"];
+            rememberSession?: components["schemas"]["RememberSession"];
             clientData?: components["schemas"]["ClientData"];
         };
         AuthorizeRequestV2: {
@@ -1048,11 +1207,12 @@ export interface components {
             /** @description Required with hashes. SHA-256, SHA-384 or SHA-512. */
             hashAlgorithmOID?: string | null;
             authData?: {
-                /** @description An id of `auth.objects`: `OTP`, and `PIN` where the credential has one; or `APPROVAL` alone. */
+                /** @description An id of `auth.objects`: one of the codes, and `PIN` where the credential has one; or `APPROVAL` alone. */
                 id: string;
                 value?: string | null;
             }[] | null;
             description?: components["schemas"]["AuthorizationDescription"];
+            rememberSession?: components["schemas"]["RememberSession"];
             clientData?: components["schemas"]["ClientData"];
         };
         AuthorizeResponse: {
@@ -1060,6 +1220,32 @@ export interface components {
             SAD: string;
             /** @description Seconds. */
             expiresIn: number;
+        };
+        ChallengeRequest: {
+            credentialID: string;
+            /** @description The id of an object of the type `ChallengeResponse`: `SMS` or `EMAIL`. */
+            authObjectID: string;
+            clientData?: components["schemas"]["ClientData"];
+        };
+        SendOtpRequest: {
+            credentialID: string;
+            clientData?: components["schemas"]["ClientData"];
+        };
+        ExtendRequestV1: {
+            credentialID: string;
+            /** @description The hashes still to be signed, all of one length. Required for a credential with SCAL "2". */
+            hash?: string[] | null;
+            SAD: components["schemas"]["SAD"];
+            clientData?: components["schemas"]["ClientData"];
+        };
+        ExtendRequestV2: {
+            credentialID: string;
+            /** @description The hashes still to be signed. Required for a credential with SCAL "2". Also taken under the name `hash`. */
+            hashes?: string[] | null;
+            /** @description Required with hashes. SHA-256, SHA-384 or SHA-512. */
+            hashAlgorithmOID?: string | null;
+            SAD: components["schemas"]["SAD"];
+            clientData?: components["schemas"]["ClientData"];
         };
         AuthorizePending: {
             /** @description Names the question to `credentials/authorizeCheck`. */
@@ -1078,7 +1264,7 @@ export interface components {
             handle: string;
             clientData?: components["schemas"]["ClientData"];
         };
-        /** @description From `credentials/authorize`. */
+        /** @description From `credentials/authorize`, `credentials/authorizeCheck` or `credentials/extendTransaction`. */
         SAD: string;
         /** @description One of the credential's `key.algo`. */
         SignAlgo: string;
@@ -1115,6 +1301,45 @@ export interface components {
         SignHashResponse: {
             /** @description In the order of the hashes. */
             signatures: components["schemas"]["Base64"][];
+        };
+        SessionRequest: {
+            clientData?: components["schemas"]["ClientData"];
+        };
+        SessionState: {
+            signer: {
+                login: string;
+                name: string;
+            };
+            /** @description The client that the access token was given to. */
+            clientID: string;
+            endsAt: components["schemas"]["Instant"];
+            /** @description Seconds. */
+            expiresIn: number;
+            /** @description Whether one code may cover all files of the session. */
+            remembered: boolean;
+            /** @description What was agreed to and has something left. */
+            authorizations: {
+                credentialID: string;
+                /**
+                 * @description "1" where further hashes may be signed, "2" where none but those agreed to.
+                 * @enum {unknown}
+                 */
+                SCAL: "1" | "2";
+                /** @description Signatures that were agreed to. */
+                total: number;
+                /** @description Signatures that are left. */
+                remaining: number;
+                expiresAt: components["schemas"]["Instant"];
+                /** @description What the signer was told the signatures are for. */
+                description?: string;
+            }[];
+        };
+        /** @description An instant in UTC (RFC 3339). */
+        Instant: string;
+        StopRequest: {
+            /** @description Whether to end every session and token of the signer. */
+            all?: boolean | null;
+            clientData?: components["schemas"]["ClientData"];
         };
         Live: {
             /** @constant */
@@ -1398,9 +1623,14 @@ export type ListedCredentialV2 = components['schemas']['ListedCredentialV2'];
 export type AuthV2 = components['schemas']['AuthV2'];
 export type NumSignatures = components['schemas']['NumSignatures'];
 export type AuthorizationDescription = components['schemas']['AuthorizationDescription'];
+export type RememberSession = components['schemas']['RememberSession'];
 export type AuthorizeRequestV1 = components['schemas']['AuthorizeRequestV1'];
 export type AuthorizeRequestV2 = components['schemas']['AuthorizeRequestV2'];
 export type AuthorizeResponse = components['schemas']['AuthorizeResponse'];
+export type ChallengeRequest = components['schemas']['ChallengeRequest'];
+export type SendOtpRequest = components['schemas']['SendOtpRequest'];
+export type ExtendRequestV1 = components['schemas']['ExtendRequestV1'];
+export type ExtendRequestV2 = components['schemas']['ExtendRequestV2'];
 export type AuthorizePending = components['schemas']['AuthorizePending'];
 export type AuthorizeCheckRequest = components['schemas']['AuthorizeCheckRequest'];
 export type Sad = components['schemas']['SAD'];
@@ -1409,6 +1639,10 @@ export type SignAlgoParams = components['schemas']['SignAlgoParams'];
 export type SignHashRequestV1 = components['schemas']['SignHashRequestV1'];
 export type SignHashRequestV2 = components['schemas']['SignHashRequestV2'];
 export type SignHashResponse = components['schemas']['SignHashResponse'];
+export type SessionRequest = components['schemas']['SessionRequest'];
+export type SessionState = components['schemas']['SessionState'];
+export type Instant = components['schemas']['Instant'];
+export type StopRequest = components['schemas']['StopRequest'];
 export type Live = components['schemas']['Live'];
 export type Readiness = components['schemas']['Readiness'];
 export type Part = components['schemas']['Part'];
@@ -2581,6 +2815,166 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    v1ExtendTransaction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExtendRequestV1"];
+            };
+        };
+        responses: {
+            /** @description The agreement under its new SAD */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuthorizeResponse"];
+                };
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            405: components["responses"]["OtherMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["NotJson"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    v2ExtendTransaction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExtendRequestV2"];
+            };
+        };
+        responses: {
+            /** @description The agreement under its new SAD */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuthorizeResponse"];
+                };
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            405: components["responses"]["OtherMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["NotJson"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    v2GetChallenge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChallengeRequest"];
+            };
+        };
+        responses: {
+            /** @description It is on its way */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            405: components["responses"]["OtherMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooOften"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    v1SendOtp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SendOtpRequest"];
+            };
+        };
+        responses: {
+            /** @description It is on its way */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            405: components["responses"]["OtherMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooOften"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    v2SendOtp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SendOtpRequest"];
+            };
+        };
+        responses: {
+            /** @description It is on its way */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            405: components["responses"]["OtherMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooOften"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     v1SignHash: {
         parameters: {
             query?: never;
@@ -2657,6 +3051,69 @@ export interface operations {
             413: components["responses"]["TooLarge"];
             415: components["responses"]["NotJson"];
             422: components["responses"]["OtherRequest"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    signerSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["SessionRequest"];
+            };
+        };
+        responses: {
+            /** @description The session of the access token */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionState"];
+                };
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            405: components["responses"]["OtherMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["NotJson"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    signerStop: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["StopRequest"];
+            };
+        };
+        responses: {
+            /** @description It is over */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            405: components["responses"]["OtherMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["NotJson"];
             500: components["responses"]["Failed"];
             503: components["responses"]["Unavailable"];
         };

@@ -28,7 +28,6 @@ export async function issueClientToken(
       const { session, startedAt, endsAt } = await openSession(tx, {
         signer: null,
         client: client.id,
-        remembered: false,
       })
       await insertToken(tx, {
         hash: Buffer.from(tokenHash, 'base64'),

@@ -1,10 +1,9 @@
 import type { Tx } from '../audit/transaction-log.js'
 import type { RowBinding } from '../binding.js'
+import type { FactorKind } from '../factor-kind.js'
 import type { Hsm } from '../hsm/hsm.js'
 import type { FactorId, SignerId } from '../ids.js'
-import { type CodeAlgorithm, stepOfCode } from './one-time-code.js'
-
-export type FactorKind = 'totp' | 'sms' | 'email' | 'passkey'
+import { type CodeAlgorithm, driftedStepOfCode, driftOf, stepOfCode } from './one-time-code.js'
 
 /** What a signer agrees with, as the database keeps it. */
 export interface Factor {
@@ -83,26 +82,41 @@ export function factorAssociatedData(factor: Pick<Factor, 'id' | 'signer_id' | '
   return Buffer.from(['paraph/factor/v1', factor.kind, factor.signer_id, factor.id, factor.generation].join('\n'))
 }
 
-/** The factor and step that a code belongs to. A row that does not fit its binding, or a secret that does not open, matches nothing. */
+/** A code's factor and time step. */
+interface CodeMatch {
+  readonly factor: Factor
+  readonly step: number
+  /** Where the code is not right: by how many seconds the authenticator's clock is ahead, or behind if negative. */
+  readonly drift?: number
+}
+
+/**
+ * The factor and step that a code belongs to: that of a right code, else of one that another clock would make right. A row
+ * that does not fit its binding, or a secret that does not open, matches nothing.
+ */
 export async function matchCode(
   hsm: Pick<Hsm, 'unseal'>,
   binding: RowBinding,
   factors: readonly Factor[],
   code: string,
   now: number,
-): Promise<{ factor: Factor; step: number } | undefined> {
-  let match: { factor: Factor; step: number } | undefined
+): Promise<CodeMatch | undefined> {
+  let right: CodeMatch | undefined
+  let drifted: CodeMatch | undefined
   for (const factor of factors) {
     if (factor.state !== 'active' || !binding.fits('factor', factorFields(factor), factor.binding)) continue
-    let secret: Uint8Array
+    let opened: Uint8Array
     try {
-      secret = await hsm.unseal(factor.sealed_secret, factorAssociatedData(factor))
+      opened = await hsm.unseal(factor.sealed_secret, factorAssociatedData(factor))
     } catch (error) {
       if ((error as { code?: string }).code === 'rejected') continue
       throw error
     }
-    const step = stepOfCode(Buffer.from(secret).toString(), factor.algorithm ?? 'SHA1', code, now)
-    if (step !== undefined && match === undefined) match = { factor, step }
+    const [secret, algorithm] = [Buffer.from(opened).toString(), factor.algorithm ?? 'SHA1']
+    const step = stepOfCode(secret, algorithm, code, now)
+    const far = driftedStepOfCode(secret, algorithm, code, now)
+    if (step !== undefined) right ??= { factor, step }
+    if (far !== undefined) drifted ??= { factor, step: far, drift: driftOf(far, now) }
   }
-  return match
+  return right ?? drifted
 }

@@ -43,6 +43,15 @@ export async function countGuess(
   return rows[0]?.failures as number | undefined
 }
 
+/** Whether no attempt is looked at now. Asking is no attempt. */
+export async function isLocked(db: Pick<Tx, 'query'>, signer: SignerId, target: GuessTarget): Promise<boolean> {
+  const { rowCount } = await db.query(
+    'select from paraph.guess where signer_id = $1 and target = $2 and blocked_until > paraph.now()',
+    [signer, target],
+  )
+  return rowCount !== 0
+}
+
 /** The attempt was not looked at, through no fault of who made it: it does not count. */
 export async function takeBackGuess(
   tx: Tx,

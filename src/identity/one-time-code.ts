@@ -22,19 +22,48 @@ export function codeUri(secret: string, login: string, algorithm: CodeAlgorithm,
   })
 }
 
+/** Codes of the current step and its neighbours are right; up to so many steps away the authenticator's clock is wrong. */
+const RIGHT_STEPS = 1
+const DRIFTED_STEPS = 10
+
 /**
  * The time step that `code` belongs to, if it is the current one or a neighbour; anything malformed is just wrong.
  * Whether the step was used before is for the statement that burns it.
  * @param now milliseconds
  */
 export function stepOfCode(secret: string, algorithm: CodeAlgorithm, code: string, now: number): number | undefined {
+  return stepWithin(RIGHT_STEPS, secret, algorithm, code, now)
+}
+
+/** The time step of a code that is not right, but would be if the authenticator's clock were. */
+export function driftedStepOfCode(
+  secret: string,
+  algorithm: CodeAlgorithm,
+  code: string,
+  now: number,
+): number | undefined {
+  return stepWithin(DRIFTED_STEPS, secret, algorithm, code, now)
+}
+
+/** By how many seconds a clock that is at this step is ahead; behind, if negative. */
+export function driftOf(step: number, now: number): number {
+  return (step - Math.floor(now / 1000 / CODE_PERIOD)) * CODE_PERIOD
+}
+
+function stepWithin(
+  steps: number,
+  secret: string,
+  algorithm: CodeAlgorithm,
+  code: string,
+  now: number,
+): number | undefined {
   if (!/^[0-9]{8}$/.test(code)) return undefined
   try {
     const result = verifySync({
       secret,
       token: code,
       epoch: Math.floor(now / 1000),
-      epochTolerance: CODE_PERIOD,
+      epochTolerance: steps * CODE_PERIOD,
       algorithm: algorithm === 'SHA1' ? 'sha1' : 'sha256',
       digits: CODE_DIGITS,
       period: CODE_PERIOD,

@@ -8,6 +8,9 @@ const PARAMETERS = { algorithm: ARGON2ID, memoryCost: 19456, timeCost: 2, parall
 const RUNNING = 1
 const WAITING = 32
 
+/** What is kept as a slow hash; a value of one purpose never passes for another. */
+type Purpose = 'password' | 'pin' | 'recovery' | 'code'
+
 const SHORTEST = 12
 
 /**
@@ -42,7 +45,7 @@ export class PasswordHasher {
   }
 
   /** @returns a PHC string of argon2id. @throws ServiceError `overloaded` */
-  hash(purpose: 'password' | 'pin' | 'recovery', value: string): Promise<string> {
+  hash(purpose: Purpose, value: string): Promise<string> {
     return this.#limited(() => hash(this.#keyed(purpose, value), PARAMETERS))
   }
 
@@ -50,7 +53,7 @@ export class PasswordHasher {
    * Without `stored` the same work is done and the answer is false, so that an unknown login takes as long as a wrong
    * password. @throws ServiceError `overloaded`
    */
-  async verify(purpose: 'password' | 'pin' | 'recovery', stored: string | undefined, value: string): Promise<boolean> {
+  async verify(purpose: Purpose, stored: string | undefined, value: string): Promise<boolean> {
     this.#decoy ??= hash(this.#keyed(purpose, ''), PARAMETERS)
     const against = stored ?? (await this.#decoy)
     const right = await this.#limited(() => verify(against, this.#keyed(purpose, value)))

@@ -5,6 +5,9 @@ import { newSecretValue, secretHash } from './secret-value.js'
 
 /** A session starts at login and lasts this long, in seconds. */
 const SESSION_SECONDS = 180
+/** A remembered session lasts so long from the last verified code on, and so long from its start at most, in seconds. */
+const REMEMBERED_SECONDS = 30 * 60
+const LONGEST_SECONDS = 2 * 3600
 /** How long a refresh token can open a new session, in seconds. */
 const REFRESH_SECONDS = 30 * 24 * 3600
 
@@ -18,14 +21,14 @@ export interface IssuedTokens {
 /** A session for somebody who holds no token of ours yet. */
 export async function openSession(
   tx: Tx,
-  who: { signer: SignerId | null; client: ClientId; remembered: boolean },
+  who: { signer: SignerId | null; client: ClientId },
 ): Promise<{ session: SessionId; endsAt: Date; startedAt: Date }> {
   const session = newId<SessionId>()
   const { rows } = await tx.query<{ started_at: Date; ends_at: Date }>(
     `with now as materialized (select paraph.now() as at)
-     insert into paraph.session (id, signer_id, client_id, started_at, ends_at, remembered)
-     select $1, $2, $3, at, at + make_interval(secs => $4), $5 from now returning started_at, ends_at`,
-    [session, who.signer, who.client, SESSION_SECONDS, who.remembered],
+     insert into paraph.session (id, signer_id, client_id, started_at, ends_at)
+     select $1, $2, $3, at, at + make_interval(secs => $4) from now returning started_at, ends_at`,
+    [session, who.signer, who.client, SESSION_SECONDS],
   )
   const { started_at: startedAt, ends_at: endsAt } = rows[0] as { started_at: Date; ends_at: Date }
   return { session, startedAt, endsAt }
@@ -71,7 +74,7 @@ export async function startSession(
   const accessToken = newSecretValue()
   const refreshToken = who.rememberMe ? newSecretValue() : undefined
   const family = who.family ?? newId()
-  const { session } = await openSession(tx, { signer: who.signer, client: who.client, remembered: who.rememberMe })
+  const { session } = await openSession(tx, { signer: who.signer, client: who.client })
   const insert = `insert into paraph.token (hash, kind, session_id, signer_id, client_id, scope, family, expires_at)
     values ($1, $2, $3, $4, $5, $8, $6, paraph.now() + make_interval(secs => $7))`
   await tx.query(insert, [
@@ -100,6 +103,28 @@ export async function startSession(
     session,
     tokens: { accessToken, expiresIn: SESSION_SECONDS, ...(refreshToken === undefined ? {} : { refreshToken }) },
   }
+}
+
+/**
+ * Moves the end of a session, and of its access tokens, after a code was verified: to half an hour from now, and never
+ * beyond two hours from its start.
+ * @returns the new end, or undefined when the session is over
+ */
+export async function rememberSession(tx: Tx, session: SessionId): Promise<Date | undefined> {
+  // Tokens before sessions, as everybody locks them who ends either.
+  await tx.query(`select from paraph.token where session_id = $1 and kind = 'access' for update`, [session])
+  const { rows } = await tx.query<{ ends_at: Date }>(
+    `update paraph.session set remembered = true,
+            ends_at = greatest(ends_at, least(paraph.now() + make_interval(secs => $2), started_at + make_interval(secs => $3)))
+      where id = $1 and ended_at is null and ends_at > paraph.now() returning ends_at`,
+    [session, REMEMBERED_SECONDS, LONGEST_SECONDS],
+  )
+  await tx.query(
+    `update paraph.token t set expires_at = s.ends_at from paraph.session s
+      where s.id = $1 and t.session_id = s.id and t.kind = 'access' and t.revoked_at is null`,
+    [session],
+  )
+  return rows[0]?.ends_at
 }
 
 /**

@@ -3,9 +3,10 @@ import type { Record, TransactionLog, Tx } from '../audit/transaction-log.js'
 import type { RowBinding } from '../binding.js'
 import type { Clock } from '../clock.js'
 import { ServiceError } from '../errors.js'
+import type { FactorKind } from '../factor-kind.js'
 import type { Hsm } from '../hsm/hsm.js'
 import type { SignerId } from '../ids.js'
-import { closeFactor, FACTOR_COLUMNS, type Factor, type FactorKind, matchCode } from './factor.js'
+import { closeFactor, FACTOR_COLUMNS, type Factor, matchCode } from './factor.js'
 import { clearGuesses, countGuess, FACTOR_LIMIT, takeBackGuess } from './guess.js'
 import { knownBrowser } from './known-browser.js'
 import type { PasswordHasher } from './password.js'
@@ -25,6 +26,8 @@ export interface FactorMatch {
   readonly kind: FactorKind | 'recovery'
   /** The time step of a one-time code. */
   readonly step?: number
+  /** Set where the code is not right, but would be by another clock: seconds by which the authenticator's is ahead. */
+  readonly drift?: number
   /** Uses it up, compare-and-set: of all who present the same value, one is told true. */
   burn(tx: Tx): Promise<boolean>
 }
@@ -58,7 +61,7 @@ export interface FactorEvidence {
  * up, and whatever `then` did. A right code is used up whatever becomes of the rest, so that it tells nothing twice.
  * @param then runs in that transaction, after the code is used up; a ServiceError that it returns is thrown once the
  *   transaction is durable
- * @throws ServiceError `code_locked`, `code_rejected`, `pin_rejected`, `unavailable`, `overloaded`; what `then` returns
+ * @throws ServiceError `code_locked`, `code_rejected` (its detail tells an authenticator's wrong clock), `pin_rejected`, `unavailable`, `overloaded`; what `then` returns
  */
 export async function verifyFactors<T>(
   services: FactorServices,
@@ -87,14 +90,18 @@ export async function verifyFactors<T>(
   })
   const outcome = await transactions.transact(async (tx, record): Promise<T | ServiceError> => {
     const burned = match !== undefined && (await match.burn(tx))
-    if (!burned || !pinRight) {
-      const why = burned ? 'pin_rejected' : 'code_rejected'
+    const drift = burned ? match.drift : undefined
+    if (!burned || !pinRight || drift !== undefined) {
+      const why = burned && drift === undefined ? 'pin_rejected' : 'code_rejected'
       record({ ...denied(why), type: 'factor.failed', facts: { attempts } })
       if (attempts >= FACTOR_LIMIT && (await endFactors(tx, binding, signer))) {
         await clearGuesses(tx, signer, 'factor', browser)
         record({ ...denied('too_many_failures'), type: 'factor.ended', evidence: { signer } })
       }
-      return new ServiceError(why)
+      if (drift === undefined) return new ServiceError(why)
+      record(driftedEvent(denied(why), match?.factor ?? '', drift))
+      // Burned already, so that the answer is of no use to whoever guessed it; and told only with the right PIN.
+      return new ServiceError(why, pinRight ? { detail: inWords(drift) } : {})
     }
     await clearGuesses(tx, signer, 'factor', browser)
     const { factor, kind, step } = match
@@ -104,6 +111,16 @@ export async function verifyFactors<T>(
   return outcome
 }
 
+/** Of the entry of the refusal all but the credential, which this event does not open. */
+function driftedEvent(refusal: AuditEvent, factor: string, drift: number): AuditEvent {
+  const { credential: _credential, ...evidence } = refusal.evidence ?? {}
+  return { ...refusal, type: 'factor.drifted', facts: { seconds: drift }, evidence: { ...evidence, factor } }
+}
+
+function inWords(drift: number): string {
+  return `the clock of the authenticator is about ${Math.abs(drift)} seconds ${drift > 0 ? 'ahead' : 'behind'}`
+}
+
 /** Factor and PIN, always both, so that the time it takes says nothing about the one that was wrong. */
 async function compare({ passwords }: FactorServices, { match, pin, pinHash }: FactorQuestion) {
   const matched = await match()
@@ -111,20 +128,22 @@ async function compare({ passwords }: FactorServices, { match, pin, pinHash }: F
   return { match: matched, pinRight }
 }
 
-/** A code of any of the signer's authenticators. */
+/** A code of any of the signer's authenticators, where `kinds` of factors that may agree include those. */
 export async function matchOneTimeCode(
   { transactions, hsm, binding, clock }: FactorServices,
   signer: SignerId,
   code: string,
+  kinds: readonly FactorKind[] = ['totp'],
 ): Promise<FactorMatch | undefined> {
   const factors = await transactions.query<Factor>(
-    `select ${FACTOR_COLUMNS} from paraph.factor where signer_id = $1 and kind = 'totp' and state = 'active'`,
-    [signer],
+    `select ${FACTOR_COLUMNS} from paraph.factor where signer_id = $1 and kind = 'totp' and state = 'active' and 'totp' = any ($2)`,
+    [signer, kinds],
   )
   const match = await matchCode(hsm, binding, factors, code, clock.now())
   if (match === undefined) return undefined
-  const { factor, step } = match
-  return { factor: factor.id, kind: factor.kind, step, burn: (tx) => burnStep(tx, factor, step) }
+  const { factor, step, drift } = match
+  const wrongClock = drift === undefined ? {} : { drift }
+  return { factor: factor.id, kind: factor.kind, step, ...wrongClock, burn: (tx) => burnStep(tx, factor, step) }
 }
 
 async function burnStep(tx: Tx, factor: Factor, step: number): Promise<boolean> {

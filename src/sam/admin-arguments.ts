@@ -1,6 +1,7 @@
 import { Ajv, type JSONSchemaType, type ValidateFunction } from 'ajv'
 import type { AdminVerb, AdminVerbs } from '../activation.js'
 import { ServiceError } from '../errors.js'
+import { FACTOR_KINDS } from '../factor-kind.js'
 import { KEY_SPECS } from '../hsm/hsm.js'
 
 export type AdminArguments = AdminVerbs[AdminVerb]['request']
@@ -9,6 +10,14 @@ const name = { type: 'string', minLength: 1, maxLength: 255, pattern: '^[^\\x00-
 const id = { type: 'string', pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' } as const
 const password = { type: 'string', minLength: 12, maxLength: 1024 } as const
 
+const names = { type: 'array', minItems: 1, maxItems: 100, uniqueItems: true, items: name } as const
+const policy = {
+  factors: { type: 'array', minItems: 1, uniqueItems: true, items: { enum: FACTOR_KINDS } },
+  clients: names,
+  sessionWide: { type: 'boolean' },
+  sessionCeiling: { type: 'integer', minimum: 1, maximum: 1_000_000 },
+  sessionClients: names,
+} as const
 const redirectUris = {
   type: 'array',
   maxItems: 20,
@@ -28,7 +37,15 @@ const object = (required: Record<string, unknown>, optional: Record<string, unkn
 const schemas: Record<AdminVerb, object> = {
   'signer.create': object(
     { login: name, name: { ...name, maxLength: 64 } },
-    { phone: { type: 'string', pattern: '^\\+[0-9]{6,15}$' }, password },
+    {
+      phone: { type: 'string', pattern: '^\\+[0-9]{6,15}$' },
+      email: {
+        type: 'string',
+        maxLength: 254,
+        pattern: "^[A-Za-z0-9][A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]*@[A-Za-z0-9][A-Za-z0-9.-]*$",
+      },
+      password,
+    },
   ),
   'signer.list': object({}),
   'signer.suspend': object({ signer: name }),
@@ -40,6 +57,7 @@ const schemas: Record<AdminVerb, object> = {
   'authenticator.invite': object({ signer: name }),
   'authenticator.vouch': object({ signer: name }),
   'authenticator.cancel': object({ signer: name }),
+  'authenticator.enrolDelivered': object({ signer: name, kind: { enum: ['sms', 'email'] } }),
   'authenticator.list': object({ signer: name }),
   'authenticator.revoke': object({ authenticatorId: id }),
   'credential.create': object(
@@ -47,13 +65,14 @@ const schemas: Record<AdminVerb, object> = {
     {
       scal: { enum: ['1', '2'] },
       multisign: { type: 'integer', minimum: 1, maximum: 1_000_000 },
-      sessionWide: { type: 'boolean' },
+      ...policy,
       pin: { type: 'string', maxLength: 64 },
       description: { ...name },
     },
   ),
   'credential.list': object({}, { signer: name }),
   'credential.show': object({ credentialID: id }),
+  'credential.policy': object({ credentialID: id }, policy),
   'credential.suspend': object({ credentialID: id }),
   'credential.resume': object({ credentialID: id }),
   'credential.revoke': object({ credentialID: id }),

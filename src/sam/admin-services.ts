@@ -3,6 +3,7 @@ import type { Actor } from '../audit/event.js'
 import type { CredentialServices } from '../credentials/create-credential.js'
 import type { Pool } from '../db/pool.js'
 import type { Hsm } from '../hsm/hsm.js'
+import type { Delivery } from '../identity/delivery/delivery.js'
 import type { OpenDemoCa } from './demo-ca-files.js'
 
 /** What the commands of operators work with. */
@@ -10,6 +11,7 @@ export interface AdminServices extends CredentialServices {
   readonly hsm: Hsm
   readonly pool: Pool
   readonly demo: boolean
+  readonly delivery: Delivery
   readonly ca: OpenDemoCa | undefined
 }
 

@@ -1,10 +1,12 @@
-import type { CredentialSummary } from '../activation.js'
+import type { CredentialSummary, PolicyArguments } from '../activation.js'
 import type { Actor } from '../audit/event.js'
 import { bindCertificate } from '../credentials/bind-certificate.js'
+import { changePolicy } from '../credentials/change-policy.js'
 import { changeState } from '../credentials/change-state.js'
 import { createCredential } from '../credentials/create-credential.js'
 import type { Credential } from '../credentials/credential.js'
 import { readCredential } from '../credentials/credential-store.js'
+import { type CredentialPolicy, policyOf } from '../credentials/policy.js'
 import { ServiceError } from '../errors.js'
 import type { CredentialId } from '../ids.js'
 import { parseChain } from '../pki/certificate.js'
@@ -36,6 +38,41 @@ async function changed(
   return {}
 }
 
+/** @throws ServiceError `not_allowed` for what only makes sense with a whole session, `not_found` for a client nobody made */
+async function requirePolicy(services: AdminServices, given: PolicyArguments): Promise<CredentialPolicy> {
+  const { factors, clients, sessionWide, sessionCeiling, sessionClients } = given
+  if (sessionWide !== true && (sessionCeiling !== undefined || sessionClients !== undefined)) {
+    throw new ServiceError('not_allowed', { detail: 'a ceiling and clients of a session belong to --session-wide' })
+  }
+  const named = [...(clients ?? []), ...(sessionClients ?? [])]
+  const { rows } = await services.pool.query<{ id: string }>('select id from paraph.client where id = any ($1)', [
+    named,
+  ])
+  if (named.some((name) => !rows.some(({ id }) => id === name))) {
+    throw new ServiceError('not_found', { detail: 'no such client' })
+  }
+  const session = {
+    ...(sessionCeiling === undefined ? {} : { ceiling: sessionCeiling }),
+    ...(sessionClients === undefined ? {} : { clients: sessionClients }),
+  }
+  return {
+    ...(factors === undefined ? {} : { factors }),
+    ...(clients === undefined ? {} : { clients }),
+    ...(sessionWide === true ? { session } : {}),
+  }
+}
+
+function policyArguments(credential: Credential): PolicyArguments & { sessionWide: boolean } {
+  const { factors, clients, session } = policyOf(credential)
+  return {
+    ...(factors === undefined ? {} : { factors: [...factors] }),
+    ...(clients === undefined ? {} : { clients: [...clients] }),
+    sessionWide: credential.session_wide,
+    ...(session?.ceiling === undefined ? {} : { sessionCeiling: session.ceiling }),
+    ...(session?.clients === undefined ? {} : { sessionClients: [...session.clients] }),
+  }
+}
+
 function summary(credential: Credential, signer: string, now: number): CredentialSummary {
   const { not_after } = credential
   const expired = credential.state === 'active' && not_after !== null && not_after.getTime() < now
@@ -46,7 +83,7 @@ function summary(credential: Credential, signer: string, now: number): Credentia
     state: expired ? 'expired' : credential.state,
     scal: credential.scal,
     multisign: credential.multisign,
-    sessionWide: credential.session_wide,
+    ...policyArguments(credential),
     pin: credential.pin_hash !== null,
     ...(credential.subject_dn === null ? {} : { subject: credential.subject_dn }),
     ...(credential.serial_number === null ? {} : { serialNumber: credential.serial_number }),
@@ -58,6 +95,7 @@ export const credentialVerbs: AdminHandlers<
   | 'credential.create'
   | 'credential.list'
   | 'credential.show'
+  | 'credential.policy'
   | 'credential.suspend'
   | 'credential.resume'
   | 'credential.revoke'
@@ -66,12 +104,14 @@ export const credentialVerbs: AdminHandlers<
 > = {
   'credential.create': async (services, actor, request) => {
     const signer = await requireSigner(services.pool, request.signer)
+    const policy = await requirePolicy(services, request)
     const pending = await createCredential(services, actor, {
       signer,
       spec: request.key,
       scal: request.scal ?? '2',
       multisign: request.multisign ?? MULTISIGN,
       sessionWide: request.sessionWide ?? false,
+      policy,
       pin: request.pin,
       description: request.description,
     })
@@ -101,6 +141,12 @@ export const credentialVerbs: AdminHandlers<
       ...summary(credential, signer.login, clock.now()),
       certificates: credential.chain.map((der) => toPem('CERTIFICATE', der)),
     }
+  },
+
+  'credential.policy': async (services, actor, { credentialID, ...given }) => {
+    const policy = await requirePolicy(services, given)
+    const change = { sessionWide: given.sessionWide ?? false, policy }
+    return policyArguments(await changePolicy(services, actor, credentialID as CredentialId, change))
   },
 
   'credential.suspend': (services, actor, { credentialID }) => changed(services, actor, credentialID, 'suspend'),

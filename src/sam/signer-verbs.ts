@@ -3,6 +3,7 @@ import type { SignerSummary } from '../activation.js'
 import type { Actor } from '../audit/event.js'
 import type { Tx } from '../audit/transaction-log.js'
 import { ServiceError } from '../errors.js'
+import { maskedAddress } from '../identity/delivered-code.js'
 import { closeFactor, FACTOR_COLUMNS, type Factor, factorAssociatedData, insertFactor } from '../identity/factor.js'
 import { clearGuesses } from '../identity/guess.js'
 import { cancelInvitations, invite, vouchFor } from '../identity/invitation.js'
@@ -41,6 +42,41 @@ function requirePassword(services: AdminServices, given: string | undefined): st
   return given ?? newPassword()
 }
 
+/** What the signer was enrolled with. @throws ServiceError `not_allowed` */
+async function requireAddress(services: AdminServices, signer: SignerId, kind: 'sms' | 'email'): Promise<string> {
+  const { rows } = await services.pool.query<{ address: string | null }>(
+    `select ${kind === 'sms' ? 'phone' : 'email'} as address from paraph.signer where id = $1`,
+    [signer],
+  )
+  const address = rows[0]?.address
+  if (address) return address
+  const option = kind === 'sms' ? '--phone' : '--email'
+  throw new ServiceError('not_allowed', {
+    detail: `the signer was enrolled without an address: see signer create ${option}`,
+  })
+}
+
+/**
+ * One of a kind; and outside a demo an operator adds only the first factor a signer ever has, since whoever adds another can
+ * sign in the signer's place. @throws ServiceError `not_allowed`, `already_exists`
+ */
+async function requireMayAdd(tx: Tx, signer: SignerId, kind: 'sms' | 'email', demo: boolean): Promise<void> {
+  await tx.query('select from paraph.signer where id = $1 for update', [signer])
+  const { rows } = await tx.query<{ any: boolean; same: boolean }>(
+    `select count(*) > 0 as any, coalesce(bool_or(kind = $2 and state = 'active'), false) as same
+       from paraph.factor where signer_id = $1`,
+    [signer, kind],
+  )
+  const { any = true, same = true } = rows[0] ?? {}
+  if (same) throw new ServiceError('already_exists', { detail: `the signer has codes by ${kind} already` })
+  if (any && !demo) {
+    throw new ServiceError('not_allowed', {
+      detail:
+        'outside the demo an operator adds only the first factor of a signer: further ones take one that is there',
+    })
+  }
+}
+
 async function setState(
   services: AdminServices,
   actor: Actor,
@@ -73,6 +109,7 @@ export const signerVerbs: AdminHandlers<
   | 'signer.resetPassword'
   | 'signer.inviteReset'
   | 'authenticator.enrol'
+  | 'authenticator.enrolDelivered'
   | 'authenticator.invite'
   | 'authenticator.vouch'
   | 'authenticator.cancel'
@@ -85,13 +122,10 @@ export const signerVerbs: AdminHandlers<
     const hash = password === undefined ? null : await services.passwords.hash('password', password)
     const id = newId<SignerId>()
     await services.transactions.transact(async (tx, record) => {
-      await tx.query('insert into paraph.signer (id, login, name, phone, password_hash) values ($1, $2, $3, $4, $5)', [
-        id,
-        request.login,
-        request.name,
-        request.phone ?? null,
-        hash,
-      ])
+      await tx.query(
+        'insert into paraph.signer (id, login, name, phone, email, password_hash) values ($1, $2, $3, $4, $5, $6)',
+        [id, request.login, request.name, request.phone ?? null, request.email ?? null, hash],
+      )
       record({ type: 'signer.enrolled', outcome: 'ok', actor, evidence: { signer: id } })
     })
     return {
@@ -196,6 +230,33 @@ export const signerVerbs: AdminHandlers<
     return { authenticatorId: id, uri: codeUri(secret, signer.login, algorithm), secret }
   },
 
+  'authenticator.enrolDelivered': async (services, actor, { signer: who, kind }) => {
+    if (!services.delivery.has(kind)) {
+      const setting = kind === 'sms' ? 'PARAPH_SMS_URL' : 'PARAPH_SMTP_URL'
+      throw new ServiceError('not_allowed', { detail: `nothing delivers by ${kind}: set ${setting} for the workers` })
+    }
+    const signer = await requireSigner(services.pool, who)
+    const address = await requireAddress(services, signer.id, kind)
+    const identity = { id: newId<FactorId>(), signer_id: signer.id, kind, generation: 1 } as const
+    const sealed = await services.hsm.seal(Buffer.from(address), factorAssociatedData(identity))
+    const label = maskedAddress(kind, address)
+    await services.transactions.transact(async (tx, record) => {
+      await requireMayAdd(tx, signer.id, kind, services.demo)
+      await insertFactor(tx, services.binding, {
+        ...identity,
+        ...{ algorithm: null, sealed_secret: sealed, demo: services.demo, last_step: 0, label },
+      })
+      record({
+        type: 'factor.enrolled',
+        outcome: 'ok',
+        actor,
+        facts: { kind, demo: services.demo ? 1 : 0 },
+        evidence: { signer: signer.id, factor: identity.id },
+      })
+    })
+    return { authenticatorId: identity.id, sentTo: label }
+  },
+
   'authenticator.invite': async (services, actor, request) => {
     return services.transactions.transact(async (tx, record) => {
       const signer = await requireSigner(tx, request.signer)
@@ -244,14 +305,16 @@ export const signerVerbs: AdminHandlers<
 
   'authenticator.list': async ({ pool }, _actor, request) => {
     const signer = await requireSigner(pool, request.signer)
-    const { rows } = await pool.query<Factor & { created_at: Date }>(
-      `select ${FACTOR_COLUMNS}, created_at from paraph.factor where signer_id = $1 order by created_at`,
+    const { rows } = await pool.query<Factor & { created_at: Date; label: string | null }>(
+      `select ${FACTOR_COLUMNS}, created_at, label from paraph.factor where signer_id = $1 order by created_at`,
       [signer.id],
     )
     return {
-      authenticators: rows.map(({ id, state, demo, created_at }) => ({
+      authenticators: rows.map(({ id, kind, label, state, demo, created_at }) => ({
         authenticatorId: id,
         signer: signer.login,
+        kind,
+        ...(label === null ? {} : { label }),
         state,
         demo,
         createdAt: created_at.toISOString(),

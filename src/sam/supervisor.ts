@@ -1,6 +1,7 @@
 /** Keeps a number of child processes alive: a hung one is killed at the deadline, a dead one is replaced. */
 import { type ChildProcess, spawn as spawnProcess } from 'node:child_process'
 import type { LogLevel } from '../config.js'
+import type { DeliverySettings } from '../identity/delivery/delivery.js'
 import type { ChildMessage } from '../supervised.js'
 
 /** What a SAM worker (`src/sam/main.ts`) reads from its standard input. */
@@ -23,6 +24,8 @@ export interface WorkerSettings {
   readonly basicLogin: boolean
   /** How browsers reach the service: where passkeys belong. */
   readonly publicUrl: string
+  /** What hands on codes that are sent; without it none are. */
+  readonly delivery?: DeliverySettings
   readonly logLevel: LogLevel
   /** The instance id of the folders and of the log, a UUID. */
   readonly instance: string

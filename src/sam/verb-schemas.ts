@@ -74,10 +74,18 @@ const schemas: Record<FrontVerb, object> = {
       bearer: value,
       credentialId: value,
       numSignatures: { type: 'number' },
-      factors: object({}, { code: value, pin: value }),
+      factors: object({}, { code: value, kind: { enum: ['totp', 'sms', 'email'] }, pin: value }),
     },
-    { digests: { ...digests, maxItems: 10_000 }, digestAlgorithm: algorithm, description: text },
+    {
+      digests: { ...digests, maxItems: 10_000 },
+      digestAlgorithm: algorithm,
+      description: text,
+      rememberSession: { type: 'boolean' },
+    },
   ),
+  sendCode: object({ origin, bearer: value, credentialId: value }, { kind: { enum: ['sms', 'email'] } }),
+  stop: object({ origin, bearer: value, all: { type: 'boolean' } }),
+  extend: object({ origin, bearer: value, sad: value, credentialId: value }, { digests, digestAlgorithm: algorithm }),
   requestApproval: {
     ...object(
       { origin, name: value, kind: { enum: ['service', 'credential'] }, way: { enum: ['oauth', 'handle'] } },

@@ -13,10 +13,13 @@ import {
   revokeAccessToken,
   revokeGrant,
 } from '../authorization/exchange-approval.js'
+import { extend } from '../authorization/extend.js'
 import { listApprovals, readApproval } from '../authorization/read-approval.js'
 import { requestApproval } from '../authorization/request-approval.js'
+import { sendCode } from '../authorization/send-code.js'
 import { SigningContexts } from '../authorization/signing-context.js'
 import { SigningLog } from '../authorization/signing-log.js'
+import { stop } from '../authorization/stop.js'
 import { RowBinding } from '../binding.js'
 import { type Clock, systemClock } from '../clock.js'
 import { CredentialCache } from '../credentials/credential-store.js'
@@ -36,6 +39,7 @@ import {
 } from '../identity/account.js'
 import { activate, openLink } from '../identity/activate.js'
 import { issueClientToken } from '../identity/client-token.js'
+import { Delivery } from '../identity/delivery/delivery.js'
 import { login, refresh, signIn } from '../identity/login.js'
 import { beginPasskey, registerPasskey, relyingPartyOf } from '../identity/passkey.js'
 import { PasswordHasher } from '../identity/password.js'
@@ -106,6 +110,7 @@ export async function startWorker(
     }
   }
   const services = {
+    delivery: Delivery.open(settings.delivery ?? {}),
     transactions,
     log: signingLog,
     contexts: new SigningContexts(pool, binding, new CredentialCache()),
@@ -136,6 +141,9 @@ export async function startWorker(
     registerPasskey: (request) => registerPasskey(services, request).then(() => ({})),
     cancelReplacement: (request) => cancelReplacement(services, request).then(() => ({})),
     authorize: (request) => authorize(services, request),
+    sendCode: (request) => sendCode(services, request).then(() => ({})),
+    stop: (request) => stop(services, request).then(() => ({})),
+    extend: (request) => extend(services, request),
     sign: (request) => signHash(services, request),
     requestApproval: (request) => requestApproval(services, request),
     readApproval: (request) => readApproval(services, request),

@@ -188,6 +188,7 @@ test('a production service takes commands from named operators and shows them no
       ...{ socket: samSocket(sockets, 0), socketMode: 0o600, adminSocket: adminSocket(sockets, 0) },
       ...{ databaseUrl: database.samUrl, hsmUri: env['PARAPH_HSM'] ?? '', demo: false, keysDir: join(folder, 'keys') },
       ...{ node: 'test', basicLogin: true, publicUrl: 'http://localhost', logLevel: 'trace', instance },
+      delivery: { sms: { url: 'http://127.0.0.1:9/' }, mail: { url: 'smtp://127.0.0.1:9', from: 'a@example.test' } },
     },
     { logger: pino({ level: 'trace' }, log) },
   )
@@ -223,6 +224,30 @@ test('a production service takes commands from named operators and shows them no
     keepSecret(link.split('/').at(-1))
     assert.deepEqual(Object.keys(others), ['usableFrom'], 'a link, and no secret')
     assert.match((await as('signer', 'reset-password', 'ben@example.test')).json.error.message, /has no authenticator/)
+    // Codes that are sent are the first thing that a signer agrees with, or they are not for an operator to add.
+    const eva = [
+      '--login',
+      'eva@example.test',
+      '--name',
+      'Eva',
+      '--phone',
+      '+48123456789',
+      '--email',
+      'eva@example.test',
+    ]
+    assert.equal((await as('signer', 'create', ...eva, '--password-file', password)).status, 0)
+    const enrol = (signer: string, kind: string) =>
+      as('authenticator', 'enrol', '--signer', `${signer}@example.test`, '--kind', kind)
+    assert.match(
+      (await enrol('ben', 'sms')).json.error.message,
+      /enrolled without an address: see signer create --phone/,
+    )
+    const first = (await enrol('eva', 'sms')).json
+    assert.deepEqual(first, { authenticatorId: first.authenticatorId, sentTo: '***6789' })
+    assert.match((await enrol('eva', 'email')).json.error.message, /an operator adds only the first factor of a signer/)
+    assert.equal((await enrol('eva', 'sms')).json.error.code, 'already_exists')
+    await as('authenticator', 'revoke', first.authenticatorId)
+    assert.match((await enrol('eva', 'email')).json.error.message, /an operator adds only the first factor/)
     assert.equal((await as('ca', 'root')).json.error.code, 'not_allowed')
 
     const out = join(folder, 'request.pem')

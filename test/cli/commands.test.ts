@@ -173,6 +173,42 @@ test('a credential takes its policy from the options', async () => {
   )
 })
 
+test('a credential gets another policy, whole', async () => {
+  const signer = await newSigner()
+  const client = (await done('client', 'create', '--name', 'App')).clientId
+  const first = ['--factors', 'sms,totp', '--client', client, '--client', 'basic', '--session-wide']
+  const session = ['--session-ceiling', '50', '--session-client', client]
+  const { credentialID } = await done(
+    'credential',
+    'create',
+    '--signer',
+    signer,
+    '--key',
+    'p-256',
+    ...first,
+    ...session,
+  )
+  const shown = async () => {
+    const { factors, clients, sessionWide, sessionCeiling, sessionClients } = await done(
+      'credential',
+      'show',
+      credentialID,
+    )
+    return [factors, clients, sessionWide, sessionCeiling, sessionClients]
+  }
+  assert.deepEqual(await shown(), [['totp', 'sms'], [client, 'basic'].sort(), true, 50, [client]])
+  const changed = await done('credential', 'policy', credentialID, '--factors', 'email')
+  assert.deepEqual(changed, { factors: ['email'], sessionWide: false })
+  assert.deepEqual(await shown(), [['email'], undefined, false, undefined, undefined])
+  assert.deepEqual(await done('credential', 'policy', credentialID), { sessionWide: false })
+  assert.equal(await refused('not_found', 'credential', 'policy', credentialID, '--client', 'nobody'), 'no such client')
+  assert.match(
+    await refused('not_allowed', 'credential', 'policy', credentialID, '--session-ceiling', '5'),
+    /--session-wide/,
+  )
+  assert.equal((await told('credential', 'policy', credentialID, '--factors', 'pigeon')).status, 2)
+})
+
 test('a credential is suspended, resumed, renewed and revoked', async () => {
   const signer = await newSigner()
   const out = join(service.folder, 'request.pem')

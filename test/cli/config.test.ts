@@ -49,6 +49,8 @@ test('nothing set is a demo on the loopback address', async (t) => {
     samDatabaseUrl: undefined,
     basicLogin: true,
     workers: 1,
+    mail: undefined,
+    sms: undefined,
     logLevel: 'info',
     name: 'Paraph',
     region: 'ZZ',
@@ -136,6 +138,9 @@ test('all faults are told at once, each with its setting and what to type, and n
     PARAPH_TRUSTED_PROXIES: '10.0.0.0/33',
     PARAPH_PUBLIC_URL: 'my.example.test',
     PARAPH_REGION: 'Poland',
+    PARAPH_SMTP_URL: 'smtps://user:letmein@mail.example.test',
+    PARAPH_MAIL_FROM: 'nobody',
+    PARAPH_SMS_URL: 'http://sms.example.test/send',
     DATABASE_URL: 'mysql://u:secret@db/x',
     PARAPH_PROT: '1',
   }
@@ -146,6 +151,42 @@ test('all faults are told at once, each with its setting and what to type, and n
     assert.ok(value.length < 2 || !own.includes(value), own)
   }
   assert.equal(faults.length, Object.keys(env).length + 1) // the certificate lacks its key, and does not exist
+})
+
+test('where codes are handed to, with secrets in files', () => {
+  const mail = {
+    PARAPH_SMTP_URL: 'smtps://me@mail.example.test:465?password-file=/etc/paraph/mail',
+    PARAPH_MAIL_FROM: 'sign@example.test',
+  }
+  const sms = { PARAPH_SMS_URL: 'https://sms.example.test/send?x=1', PARAPH_SMS_TOKEN_FILE: '/etc/paraph/sms' }
+  const config = loadConfig({ ...PRODUCTION, ...mail, ...sms }, 'serve')
+  assert.deepEqual(config.mail, {
+    url: 'smtps://me@mail.example.test:465',
+    from: 'sign@example.test',
+    passwordFile: '/etc/paraph/mail',
+  })
+  assert.deepEqual(config.sms, { url: 'https://sms.example.test/send?x=1', tokenFile: '/etc/paraph/sms' })
+  assert.deepEqual(loadConfig({ ...mail, PARAPH_SMTP_URL: 'smtp://127.0.0.1:1025' }).mail, {
+    url: 'smtp://127.0.0.1:1025',
+    from: 'sign@example.test',
+  })
+  assert.deepEqual(faultsOf({ PARAPH_SMS_URL: 'http://127.0.0.1:9/send' }), [])
+  for (const url of [
+    'mail.example.test',
+    'https://mail.example.test',
+    'smtp://mail.example.test/path',
+    'smtps://me@mail.example.test',
+    'smtp://mail.example.test?password-file=/x',
+    'smtps://me@mail.example.test?password=x',
+    'smtps://me@mail.example.test?password-file=/x&y=1',
+  ]) {
+    assert.match(faultsOf({ ...mail, PARAPH_SMTP_URL: url }).join(), /^PARAPH_SMTP_URL is not /, url)
+  }
+  assert.match(faultsOf({ PARAPH_SMTP_URL: 'smtp://127.0.0.1' }).join(), /belong together/)
+  assert.match(faultsOf({ PARAPH_SMS_TOKEN_FILE: '/x' }).join(), /^PARAPH_SMS_TOKEN_FILE is the token for/)
+  for (const url of ['x', 'ftp://x', 'https://u:p@sms.example.test', 'http://10.0.0.1/']) {
+    assert.match(faultsOf({ PARAPH_SMS_URL: url }).join(), /^PARAPH_SMS_URL is no https address/, url)
+  }
 })
 
 test('what belongs to the test run is no misspelt setting', () => {

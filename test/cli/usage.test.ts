@@ -38,6 +38,7 @@ test('the stable names are there', () => {
     'credential create',
     'credential import',
     'credential list',
+    'credential policy',
     'credential renew',
     'credential resume',
     'credential revoke',

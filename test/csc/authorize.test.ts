@@ -74,7 +74,7 @@ test('v2 passes on what the signer agrees to', async () => {
     numSignatures: 2,
     digests: hashes,
     digestAlgorithm: 'sha-512',
-    factors: { code: '12345678', pin: '1234' },
+    factors: { code: '12345678', kind: 'totp', pin: '1234' },
   })
   assert.equal(origin?.api, 'v2')
 })
@@ -94,7 +94,17 @@ test('without hashes the agreement is open, and null is absent', async () => {
     ],
     ...nulls,
   })
-  assert.deepEqual([lastAsked()?.digests, lastAsked()?.factors], [undefined, { code: '1' }])
+  assert.deepEqual([lastAsked()?.digests, lastAsked()?.factors], [undefined, { code: '1', kind: 'totp' }])
+})
+
+test('v2 says of what kind of authenticator the code is', async () => {
+  for (const [id, kind] of [
+    ['SMS', 'sms'],
+    ['EMAIL', 'email'],
+  ]) {
+    await front.post(path('v2'), { credentialID: id, numSignatures: 1, authData: [{ id, value: '1' }] })
+    assert.deepEqual(lastAsked()?.factors, { code: '1', kind })
+  }
 })
 
 test('what is missing is for the worker to tell, who knows what the credential asks for', async () => {
@@ -191,7 +201,15 @@ refuses(() => front, path('v2'), [
   [changed(V2, { authData: [{ value: 'x' }] }), 'Missing (or invalid type) array parameter authData'],
   [changed(V2, { authData: [{ id: 'OTP', value: 12345678 }] }), 'Missing (or invalid type) array parameter authData'],
   [changed(V2, { authData: Array(11).fill({ id: 'OTP', value: '1' }) }), 'Invalid parameter authData'],
-  rejected(changed(V2, { authData: [{ id: 'SMS', value: '1' }] })),
+  rejected(changed(V2, { authData: [{ id: 'FAX', value: '1' }] })),
+  rejected(
+    changed(V2, {
+      authData: [
+        { id: 'OTP', value: '1' },
+        { id: 'SMS', value: '1' },
+      ],
+    }),
+  ),
   rejected(
     changed(V2, {
       authData: [
@@ -254,7 +272,7 @@ const FROM_WORKER: [ErrorCode, [string, string], [string, string]][] = [
 for (const [code, v1, v2] of FROM_WORKER) {
   test(`the worker's ${code} in the words of either version, without a second entry`, async () => {
     front.sam.on('authorize', () => {
-      throw new ServiceError(code, { detail: 'not for the client' })
+      throw new ServiceError(code, code === 'code_rejected' ? {} : { detail: 'not for the client' })
     })
     front.entries.list.length = 0
     for (const [api, [error, error_description]] of [
@@ -268,3 +286,18 @@ for (const [code, v1, v2] of FROM_WORKER) {
     front.sam.heal()
   })
 }
+
+test('of a wrong code its owner is told what the worker says of the clock', async () => {
+  const detail = 'the clock of the authenticator is about 90 seconds ahead'
+  front.sam.on('authorize', () => {
+    throw new ServiceError('code_rejected', { detail })
+  })
+  for (const [api, error, text] of [
+    ['v1', 'invalid_otp', 'The OTP is invalid'],
+    ['v2', 'invalid_authentication_data', 'The authentication data is invalid'],
+  ] as const) {
+    const { status, body } = await front.post(path(api), { ...BASE[api], credentialID: id })
+    assert.deepEqual([status, body], [400, { error, error_description: `${text}: ${detail}` }])
+  }
+  front.sam.heal()
+})

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { newId } from '../../src/ids.js'
 import { LEAF, ROOT, type TestFront, testFront } from '../front/helpers.js'
-import { APIS, refuses } from './refusals.js'
+import { APIS, type Api, refuses } from './refusals.js'
 
 let front: TestFront
 let id: string
@@ -126,6 +126,71 @@ test('a PIN shows where there is one', async () => {
     auth.objects.map((one) => one.id),
     ['PIN', 'OTP'],
   )
+})
+
+/** The signer of a credential with this policy has these factors. */
+async function described(kinds: readonly string[], accepted: readonly string[] | null, pin: boolean) {
+  const signer = await front.seed.signer()
+  const { token } = await front.seed.session(signer)
+  for (const kind of kinds) {
+    const label = { totp: null, passkey: 'My key', sms: '***6789', email: 'a***@example.test' }[kind]
+    await front.seed.query(
+      `insert into paraph.factor (id, signer_id, kind, generation, algorithm, sealed_secret, demo, label, webauthn_id, binding)
+       values ($1, $2, $3, 1, $4, '', true, $5, $6, '')`,
+      [newId(), signer, kind, kind === 'totp' ? 'SHA1' : null, label, kind === 'passkey' ? Buffer.from(signer) : null],
+    )
+  }
+  const credentialID = await front.seed.credential(signer, {
+    policy: accepted === null ? null : JSON.stringify({ factors: accepted }),
+    pin_hash: pin ? 'x' : null,
+  })
+  const ask = async (api: Api) =>
+    (await front.post(`/csc/${api}/credentials/info`, { credentialID, authInfo: true }, token)).body
+  const auth = (await ask('v2')).auth as { expression: string; objects: { id: string; type: string }[] }
+  const { PIN, OTP } = (await ask('v1')) as { PIN: { presence: string }; OTP: Record<string, string> }
+  return {
+    v2: [auth.expression, ...auth.objects.map(({ id, type }) => `${id} ${type}`)],
+    v1: [PIN.presence, OTP.presence, OTP.type, OTP.ID],
+    OTP,
+    auth,
+  }
+}
+
+test('factors by what the signer has and the credential accepts', async () => {
+  const [pin, otp, sms, email] = ['PIN Password', 'OTP Password', 'SMS ChallengeResponse', 'EMAIL ChallengeResponse']
+  const rows: [string[], string[] | null, boolean, unknown[], unknown[]][] = [
+    [['totp'], null, false, ['OTP', otp], ['false', 'true', 'offline', 'OTP']],
+    [['sms'], null, false, ['SMS', sms], ['false', 'true', 'online', 'SMS']],
+    [['email'], null, true, ['PIN AND EMAIL', pin, email], ['true', 'true', 'online', 'EMAIL']],
+    [['totp', 'sms'], null, true, ['PIN AND (OTP OR SMS)', pin, otp, sms], ['true', 'true', 'offline', 'OTP']],
+    [
+      ['email', 'sms', 'totp'],
+      null,
+      false,
+      ['OTP OR SMS OR EMAIL', otp, sms, email],
+      ['false', 'true', 'offline', 'OTP'],
+    ],
+    [['sms', 'email'], null, false, ['SMS OR EMAIL', sms, email], ['false', 'true', 'online', 'SMS']],
+    [['totp', 'sms'], ['sms'], false, ['SMS', sms], ['false', 'true', 'online', 'SMS']],
+    [['totp', 'totp', 'passkey'], null, false, ['OTP', otp], ['false', 'true', 'offline', 'OTP']],
+    [['totp'], ['email', 'sms'], true, ['PIN AND (SMS OR EMAIL)', pin, sms, email], ['true', 'true', 'online', 'SMS']],
+    [[], null, true, ['PIN AND OTP', pin, otp], ['true', 'true', 'offline', 'OTP']],
+    [['passkey'], ['passkey'], true, ['PIN', pin], ['true', 'false', undefined, undefined]],
+  ]
+  for (const [kinds, accepted, hasPin, v2, v1] of rows) {
+    const told = await described(kinds, accepted, hasPin)
+    assert.deepEqual(told.v2, v2, `${kinds} ${accepted}`)
+    assert.deepEqual(told.v1, v1, `${kinds} ${accepted}`)
+  }
+  const { OTP, auth } = await described(['totp', 'sms'], null, false)
+  assert.equal(OTP.description, 'The current code of the authenticator app, or the code that is sent to ***6789')
+  assert.deepEqual(auth.objects[1], {
+    type: 'ChallengeResponse',
+    id: 'SMS',
+    format: 'N',
+    label: 'Code by text message',
+    description: 'The code that is sent to ***6789',
+  })
 })
 
 test('keys by kind', async () => {

@@ -14,8 +14,12 @@ const METHODS = [
   'credentials/list',
   'credentials/info',
   'credentials/authorize',
+  'credentials/extendTransaction',
+  'credentials/getChallenge',
+  'credentials/sendOTP',
   'signatures/signHash',
 ]
+const METHODS_V1 = METHODS.filter((method) => method !== 'credentials/getChallenge')
 const METHODS_V2 = METHODS.toSpliced(5, 0, 'credentials/authorizeCheck')
 const DESCRIPTION =
   'Demo: nothing signed here is worth anything. A remote signing service with keys in a hardware security module.'
@@ -32,7 +36,7 @@ test('v1 tells what it is', async () => {
     description: DESCRIPTION,
     authType: ['basic', 'oauth2code', 'oauth2client'],
     oauth2: 'https://sign.example.test/csc/v1/',
-    methods: METHODS,
+    methods: METHODS_V1,
   })
 })
 
@@ -124,10 +128,13 @@ test('a production says nothing of a demo, and waits to know which it is', async
 test('without password login neither the method nor that way to log in is claimed', async () => {
   const other = await testFront({ config: { ...CONFIG, basicLogin: false } })
   try {
-    for (const base of ['/csc/v1', '/csc/v2']) {
+    for (const [base, methods] of [
+      ['/csc/v1', METHODS_V1],
+      ['/csc/v2', METHODS_V2],
+    ] as const) {
       const { body } = await other.post(`${base}/info`, {}, null)
       assert.deepEqual(body.authType, ['oauth2code', 'oauth2client'])
-      assert.deepEqual(body.methods, (base === '/csc/v1' ? METHODS : METHODS_V2).slice(1))
+      assert.deepEqual(body.methods, methods.slice(1))
     }
   } finally {
     await other.close()

@@ -54,6 +54,7 @@ const MEANT: Readonly<Record<string, readonly unknown[]>> = {
   numSignatures: [1, 2],
   authData: [[{ id: 'OTP', value: '12345678' }]],
   operationMode: ['S', 'A'],
+  authObjectID: ['SMS', 'EMAIL', 'OTP'],
 }
 /** Values that have broken services before. */
 const telling = fc.constantFrom<unknown>(

@@ -102,6 +102,9 @@ const HEALTHY: Partial<Replies> = {
   refresh: () => ({ accessToken: 'access2', refreshToken: 'refresh2', expiresIn: 180 }),
   revoke: () => ({}),
   authorize: () => ({ sad: 'sad', expiresIn: 180 }),
+  sendCode: () => ({}),
+  stop: () => ({}),
+  extend: () => ({ sad: 'sad2', expiresIn: 180 }),
   sign: ({ digests }) => ({
     operation: 'op',
     signatures: digests.map((digest) => Buffer.from(`signed ${digest}`).toString('base64')),

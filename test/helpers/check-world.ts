@@ -45,7 +45,7 @@ export interface WorldOptions {
   readonly on?: Client
 }
 
-const FRONT_MAY = ['audit.stop', 'credential.listed', 'credential.read', 'access.refused']
+const FRONT_MAY = ['audit.stop', 'credential.listed', 'credential.read', 'auth.session_read', 'access.refused']
 const sha256 = (bytes: Uint8Array | string) => createHash('sha256').update(bytes).digest()
 const digestsOf = (open: Map<string, string>) =>
   [...open].filter(([name]) => name.startsWith('dtbsr[')).map(([, value]) => value)
@@ -217,6 +217,20 @@ function checkSignings(entries: readonly Entry[], settled: boolean): void {
         digests: leaf.f?.kind === 'bound' ? digestsOf(open) : undefined,
       })
     }
+    if (leaf.ev === 'sad.extended' && leaf.out === 'ok') {
+      const grant = grants.get(open.get('authorization') as string)
+      assert.ok(grant, 'an extension names an earlier authorization')
+      for (const name of ['signer', 'client', 'credential', 'session']) {
+        assert.equal(open.get(name), grant.entry.open.get(name), `an extension: the authorization's ${name}`)
+      }
+      const fresh = digestsOf(open)
+      assert.ok(
+        fresh.length === 0 || grant.entry.leaf.f?.session === 1,
+        'digests are added in a remembered session only',
+      )
+      grant.digests?.push(...fresh)
+      assert.ok((grant.digests?.length ?? 0) <= grant.left, 'no more digests than signatures left')
+    }
     if (leaf.ev === 'sign.intent') {
       const grant = grants.get(open.get('authorization') as string)
       assert.ok(grant, `intention ${op} names an earlier authorization`)
@@ -281,6 +295,12 @@ async function checkCounters(db: Client, entries: readonly Entry[], settled: boo
     if (settled) assert.notEqual(state, 0, `signing ${op} is open`)
     used.set(authorization_id, (used.get(authorization_id) ?? 0) + count)
   }
+  const granted = new Map<string, number>()
+  for (const { leaf, open } of entries) {
+    if (!['sad.issued', 'sad.extended'].includes(leaf.ev) || leaf.out !== 'ok') continue
+    const id = open.get('authorization') as string
+    granted.set(id, (granted.get(id) ?? 0) + digestsOf(open).length)
+  }
   const intents = [...byOperation.values()].filter((events) => events.includes('sign.intent ok')).length
   assert.equal(signings.rows.length, intents, 'every intention has its signing')
   const authorizations = await db.query(
@@ -288,7 +308,10 @@ async function checkCounters(db: Client, entries: readonly Entry[], settled: boo
   )
   for (const { id, used: counted, total, remaining } of authorizations.rows) {
     assert.equal(counted, used.get(id) ?? 0, `authorization ${id} counts its signings`)
-    if (remaining !== null) assert.equal(remaining, total - counted, `authorization ${id}: what remains`)
+    if (remaining !== null) {
+      assert.equal(remaining, (granted.get(id) ?? 0) - counted, `authorization ${id}: what remains`)
+      assert.ok(remaining <= total - counted, `authorization ${id}: no more digests than signatures left`)
+    }
   }
 }
 

@@ -43,14 +43,16 @@ interface Fields {
 }
 interface AuthorizeFields extends Fields {
   readonly code?: unknown
+  /** The id under which v2 sends the code. */
+  readonly way?: 'OTP' | 'SMS' | 'EMAIL'
   readonly pin?: unknown
 }
 
 export function authorizeBody(version: Version, fields: AuthorizeFields): Record<string, unknown> {
-  const { hashes, digestOid = HASH_OID['sha-256'], code, pin, ...rest } = fields
+  const { hashes, digestOid = HASH_OID['sha-256'], code, way = 'OTP', pin, ...rest } = fields
   const common = { numSignatures: Array.isArray(hashes) ? hashes.length : 1, ...rest }
   if (version === 'v1') return { hash: hashes, OTP: code, PIN: pin, ...common }
-  const authData = Object.entries({ PIN: pin, OTP: code })
+  const authData = Object.entries({ PIN: pin, [way]: code })
     .filter(([, value]) => value !== undefined)
     .map(([id, value]) => ({ id, value }))
   return { hashes, ...(hashes === undefined ? {} : { hashAlgorithmOID: digestOid }), authData, ...common }
@@ -96,8 +98,11 @@ export class CscClient {
   }
 
   /** @param method such as `credentials/list` */
-  async ask(method: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
-    const path = `/csc/${this.version}/${method}`
+  ask(method: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+    return this.askAt(`/csc/${this.version}/${method}`, body, headers)
+  }
+
+  async askAt(path: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
     const answer = await this.#service.post(path, body, {
       front: this.#front,
       headers,
@@ -130,6 +135,15 @@ export class CscClient {
   signHash(fields: Fields, key?: string): Promise<Answer> {
     const headers = key === undefined ? {} : { 'idempotency-key': key }
     return this.ask('signatures/signHash', signHashBody(this.version, fields), headers)
+  }
+
+  /** What v2 requires with hashes comes with them. */
+  extend({ hashes, digestOid, ...rest }: Fields): Promise<Answer> {
+    const oid = digestOid ?? (hashes === undefined ? undefined : HASH_OID['sha-256'])
+    return this.ask(
+      'credentials/extendTransaction',
+      this.version === 'v1' ? { hash: hashes, ...rest } : { hashes, hashAlgorithmOID: oid, ...rest },
+    )
   }
 
   info(credentialID: unknown, more: object = {}): Promise<Answer> {
@@ -264,6 +278,7 @@ export async function spent(service: TestService): Promise<string> {
     `select jsonb_build_object(
        'authorizations', (select jsonb_agg(jsonb_build_array(id, used, remaining, total, revoked_at) order by id) from paraph.authorization),
        'signings', (select jsonb_agg(op order by op) from paraph.signing),
+       'challenges', (select jsonb_agg(jsonb_build_array(id, used_at) order by id) from paraph.challenge),
        'factors', (select jsonb_agg(jsonb_build_array(id, state, last_step) order by id) from paraph.factor),
        'guesses', (select jsonb_agg(jsonb_build_array(signer_id, target, failures) order by signer_id, target) from paraph.guess)
      )::text as all`,

@@ -174,6 +174,7 @@ export class TestService {
       node: `test/sam-${index}`,
       basicLogin: true,
       publicUrl: this.publicUrl,
+      delivery: { outbox: join(this.folder, 'outbox') },
       logLevel: 'trace',
       instance: this.#instance,
     }

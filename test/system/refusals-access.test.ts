@@ -63,6 +63,12 @@ const closedMethods = (version: Version): Record<string, unknown> => ({
     hashes: digests('closed'),
     code: '12345678',
   }),
+  'credentials/extendTransaction': {
+    credentialID: credential,
+    SAD: 'closed',
+    [version === 'v1' ? 'hash' : 'hashes']: digests('closed'),
+    hashAlgorithmOID: HASH_OID['sha-256'],
+  },
   'signatures/signHash': signHashBody(version, {
     credentialID: credential,
     SAD: 'closed',

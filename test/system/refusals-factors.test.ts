@@ -137,12 +137,62 @@ for (const version of VERSIONS) {
       await person.refused({ code: next as string }, 'code', 'code_rejected')
     })
 
-    test('a code two steps old, or two ahead, is wrong', async () => {
-      const person = await Person.create(version, 'two steps')
+    /** A code of a wrong clock: refused with what the clock is, its step burned before that is told. */
+    async function drifted(person: Person, steps: number, text: string, pin?: string): Promise<void> {
+      const code = service.code(person.signer, steps)
+      const before = await person.state()
+      const answer = await person.authorize({ code, ...(pin === undefined ? {} : { pin }) })
+      const [error, rejected] = REFUSALS[version].code
+      assertRefused(answer, 400, error, `${rejected}${text}`)
+      assert.deepEqual(
+        (await logged(service, answer)).map(({ ev, out, why, f }) => [ev, out, why, f?.seconds]),
+        [
+          ['factor.failed', 'refused', 'code_rejected', undefined],
+          ['factor.drifted', 'refused', 'code_rejected', steps * 30],
+        ],
+      )
+      const after = await person.state()
+      assert.ok(after.lastStep > before.lastStep, 'the step is burned')
+      assert.equal(after.failures, before.failures + 1, 'it counts like any wrong code')
+      assert.equal(after.authorizations, before.authorizations)
+    }
+    const clock = (seconds: number, where: string) =>
+      `: the clock of the authenticator is about ${seconds} seconds ${where}`
+
+    test('a code of a clock that is up to five minutes wrong is refused, and its owner is told', async () => {
+      const person = await Person.create(version, 'drift')
       await beginStep()
+      await drifted(person, -10, clock(300, 'behind'))
+      await drifted(person, -2, clock(60, 'behind'))
+      // Told once: burned, it is a wrong code like any other.
       await person.refused({ code: service.code(person.signer, -2) }, 'code', 'code_rejected')
-      await person.refused({ code: service.code(person.signer, 2) }, 'code', 'code_rejected')
+      await service.admin('signer.unlock', { signer: person.signer.login })
       await person.accepted({ code: service.code(person.signer) })
+      await drifted(person, 2, clock(60, 'ahead'))
+      await person.refused({ code: service.code(person.signer, 1) }, 'code', 'code_rejected')
+      await service.moveClock(90_000)
+      await person.accepted({ code: service.code(person.signer) })
+    })
+
+    test('a code further away than that is just wrong', async () => {
+      const person = await Person.create(version, 'far')
+      await beginStep()
+      for (const steps of [-11, 11]) {
+        const { before, after } = await person.refused(
+          { code: service.code(person.signer, steps) },
+          'code',
+          'code_rejected',
+        )
+        assert.equal(after.lastStep, before.lastStep)
+      }
+      await person.accepted({ code: service.code(person.signer) })
+    })
+
+    test('of a wrong clock nothing is told with a wrong PIN', async () => {
+      const person = await Person.create(version, 'drift pin', PIN)
+      await beginStep()
+      await drifted(person, -3, '', WRONG_PIN)
+      await drifted(person, 3, clock(90, 'ahead'), PIN)
     })
 
     test('a code of another signer is wrong, and stays right for him', async () => {

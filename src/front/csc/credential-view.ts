@@ -1,5 +1,6 @@
 import type { CredentialRow } from '../reads.js'
-import type { CertificateV1, CertificateV2, CredentialV1, CredentialV2, Key, OtpV1, PinV1 } from '../wire.js'
+import type { CertificateV1, CertificateV2, CredentialV1, CredentialV2, Key } from '../wire.js'
+import { factorsV1, factorsV2 } from './factors.js'
 import { keyOf } from './oids.js'
 
 /** How much of a credential is told, with the defaults of the texts filled in. */
@@ -24,11 +25,6 @@ export function detailOf(
   return { certificates, certInfo, authInfo, lang }
 }
 
-const CODE_LABEL = 'One-time code'
-const CODE_DESCRIPTION = 'The current code of the authenticator app'
-const PIN_LABEL = 'PIN'
-const PIN_DESCRIPTION = 'The PIN of this credential'
-
 /** CSC v1 §11.5. */
 export function credentialV1(row: CredentialRow, detail: Detail): CredentialV1 {
   return {
@@ -37,7 +33,7 @@ export function credentialV1(row: CredentialRow, detail: Detail): CredentialV1 {
     cert: certificate(row, detail),
     authMode: 'explicit',
     SCAL: row.scal,
-    ...(detail.authInfo ? { PIN: pinV1(row), OTP: OTP_V1 } : {}),
+    ...(detail.authInfo ? factorsV1(row) : {}),
     multisign: row.multisign,
     lang: detail.lang,
   }
@@ -106,32 +102,4 @@ function certificateFields(row: CredentialRow): Omit<CertificateV1, 'status' | '
 /** `YYYYMMDDHHMMSSZ`. */
 function generalizedTime(time: Date): string {
   return `${time.toISOString().slice(0, 19).replaceAll(/[-:T]/g, '')}Z`
-}
-
-function pinV1(row: CredentialRow): PinV1 {
-  return row.has_pin
-    ? { presence: 'true', format: 'A', label: PIN_LABEL, description: PIN_DESCRIPTION }
-    : { presence: 'false' }
-}
-
-const OTP_V1: OtpV1 = {
-  presence: 'true',
-  type: 'offline',
-  ID: 'OTP',
-  format: 'N',
-  label: CODE_LABEL,
-  description: CODE_DESCRIPTION,
-}
-
-function factorsV2(row: CredentialRow): Pick<CredentialV2['auth'], 'expression' | 'objects'> {
-  const pin = { type: 'Password', id: 'PIN', label: PIN_LABEL, description: PIN_DESCRIPTION } as const
-  const code = {
-    type: 'Password',
-    id: 'OTP',
-    format: 'N',
-    label: CODE_LABEL,
-    description: CODE_DESCRIPTION,
-    generator: 'totp',
-  } as const
-  return row.has_pin ? { expression: 'PIN AND OTP', objects: [pin, code] } : { expression: 'OTP', objects: [code] }
 }

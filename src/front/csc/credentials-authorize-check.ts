@@ -35,7 +35,7 @@ export async function askOutOfBand(
   { credentialId, numSignatures, digests, digestAlgorithm, description }: Wish,
 ): Promise<Answer<AuthorizePending>> {
   const handle = newSecretValue()
-  const { approvalId, nonce, comparison } = await namingExpired(db, caller.signerId, credentialId, () =>
+  const { approvalId, nonce, comparison } = await namingExpired(db, caller, credentialId, () =>
     askWorker(sam, 'requestApproval', {
       origin,
       name: handle,

@@ -20,7 +20,7 @@ export function credentialInfoDoors(services: FrontServices) {
 
 /** @throws ServiceError `credential_unknown`, also for somebody else's */
 async function read({ db, log }: FrontServices, { caller, origin, body }: InfoRequest): Promise<CredentialRow> {
-  const row = await db.credential(caller.signerId, body.credentialID)
+  const row = await db.credential(caller, body.credentialID)
   if (caller.scope === 'credential' && row?.id !== (await db.credentialOf(caller.sessionId))) {
     throw new ServiceError('credential_unknown')
   }

@@ -23,7 +23,7 @@ async function listV1(services: FrontServices, request: ClosedRequest<'v1Credent
   refuseUserID(request)
   const limit = pageSize(body.maxResults)
   // One more than asked for tells whether there is another page.
-  const rows = await services.db.credentials(caller.signerId, {
+  const rows = await services.db.credentials(caller, {
     limit: limit + 1,
     ...(after === undefined ? {} : { after }),
   })
@@ -37,7 +37,7 @@ async function listV2(services: FrontServices, request: ClosedRequest<'v2Credent
   const { caller, body } = request
   refuseUserID(request)
   const usable = body.onlyValid === true
-  const rows = await services.db.credentials(caller.signerId, { limit: ALL, usable })
+  const rows = await services.db.credentials(caller, { limit: ALL, usable })
   await record(services, request, rows.length)
   const detail = detailOf(body, services.config.lang)
   return {

@@ -25,6 +25,8 @@ const refused = (description: CscError['description']): CscError => ({
   error: 'invalid_request',
   description,
 })
+/** The text, and what the owner of an authenticator with a wrong clock is told. */
+const withClock = (text: string, clock: string): string => (clock === '' ? text : `${text}: ${clock}`)
 const unavailable: CscError = { status: 503, error: 'temporarily_unavailable', description: UNAVAILABLE }
 const failed: CscError = { status: 500, error: 'server_error', description: FAILED }
 const notImplemented: CscError = {
@@ -57,10 +59,21 @@ const both = {
   credential_unknown: refused('Invalid parameter credentialID'),
   credential_disabled: refused('The credential identified by credentialID is disabled'),
   certificate_expired: refused((subject) => `Signing certificate '${subject}' is expired.`),
+  client_not_allowed: {
+    status: 400,
+    error: 'unauthorized_client',
+    description: 'The client is not authorized to use this method.',
+  },
+  remember_not_allowed: refused('The session cannot be remembered for this credential and client'),
   signature_count_invalid: refused('Invalid value for parameter numSignatures'),
   signature_count_too_high: refused('Numbers of signatures is too high'),
   digest_undecodable: refused('Invalid Base64 hash string parameter'),
   digest_length_invalid: refused('Invalid digest value length'),
+  too_many_codes: {
+    status: 429,
+    error: 'too_many_requests',
+    description: 'A code was sent a short time ago.',
+  },
   sad_missing: refused('Missing (or invalid type) string parameter SAD'),
   sad_unknown: refused('Invalid parameter SAD'),
   sad_expired: refused('SAD expired'),
@@ -114,7 +127,7 @@ const both = {
 
 const v1 = {
   ...both,
-  token_malformed: refused(MALFORMED),
+  token_malformed: refused((detail) => detail || MALFORMED),
   digests_missing: refused('Missing (or invalid type) array parameter hash'),
   digests_empty: refused('Empty hash array'),
   digest_algorithm_missing: refused('Missing (or invalid type) string parameter hashAlgo'),
@@ -122,20 +135,18 @@ const v1 = {
   // Version 1 ignores a hash algorithm that the signature algorithm implies.
   digest_algorithm_contradicts: refused('Invalid parameter hashAlgo'),
   digest_not_authorized: refused('Hash is not authorized by the SAD.'),
-  code_rejected: { status: 400, error: 'invalid_otp', description: 'The OTP is invalid' },
+  code_rejected: { status: 400, error: 'invalid_otp', description: (clock) => withClock('The OTP is invalid', clock) },
   code_missing: refused('Missing (or invalid type) string parameter OTP'),
   code_locked: refused('OTP locked'),
+  factor_unknown: refused('Invalid parameter credentialID'),
   pin_rejected: { status: 400, error: 'invalid_pin', description: 'The PIN is invalid' },
   pin_missing: refused('Missing (or invalid type) string parameter PIN'),
   pin_locked: refused('PIN locked'),
   approval_denied: { status: 400, error: 'access_denied', description: DENIED },
 } satisfies Record<ErrorCode, CscError>
 
-const rejected: CscError = {
-  status: 400,
-  error: 'invalid_authentication_data',
-  description: 'The authentication data is invalid',
-}
+const REJECTED = 'The authentication data is invalid'
+const rejected: CscError = { status: 400, error: 'invalid_authentication_data', description: REJECTED }
 
 const v2 = {
   ...both,
@@ -148,9 +159,10 @@ const v2 = {
     'String parameter hashAlgorithmOID contradicts with signAlgo signAlgoParams parameter',
   ),
   digest_not_authorized: refused('Hash is not authorized by neither SAD nor an access token with scope “credential”.'),
-  code_rejected: rejected,
+  code_rejected: { ...rejected, description: (clock) => withClock(REJECTED, clock) },
   code_missing: rejected,
   code_locked: refused('Credential locked'),
+  factor_unknown: refused('Invalid parameter authObjectID'),
   pin_rejected: rejected,
   pin_missing: rejected,
   pin_locked: refused('Credential locked'),

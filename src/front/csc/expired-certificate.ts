@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto'
-import type { SignerId } from '../../ids.js'
+import type { Caller } from '../../identity/caller.js'
 import type { FrontReads } from '../reads.js'
 import { refusalOf, WorkerRefusal } from '../worker.js'
 
@@ -8,7 +8,7 @@ import { refusalOf, WorkerRefusal } from '../worker.js'
  */
 export async function namingExpired<Result>(
   db: FrontReads,
-  signer: SignerId,
+  caller: Caller,
   credentialId: string,
   ask: () => Promise<Result>,
 ): Promise<Result> {
@@ -16,7 +16,7 @@ export async function namingExpired<Result>(
     return await ask()
   } catch (error) {
     if (!(error instanceof WorkerRefusal) || error.code !== 'certificate_expired') throw error
-    const leaf = (await db.credential(signer, credentialId))?.chain[0]
+    const leaf = (await db.credential(caller, credentialId))?.chain[0]
     throw refusalOf(error, leaf === undefined ? '' : subjectOf(leaf))
   }
 }

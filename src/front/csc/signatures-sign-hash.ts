@@ -77,7 +77,7 @@ async function signHash({ sam, db }: FrontServices, request: Request, wish: Wish
   if (spec === undefined) throw new ServiceError('credential_unknown')
   if (!keyOf(spec).algo.includes(wish.signAlgo)) throw new ServiceError('algorithm_invalid')
 
-  const { signatures } = await namingExpired(db, caller.signerId, credentialId, () =>
+  const { signatures } = await namingExpired(db, caller, credentialId, () =>
     askWorker(sam, 'sign', {
       origin,
       bearer,
