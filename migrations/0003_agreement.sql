@@ -182,6 +182,7 @@ insert into audit.event_type (ev, name, front) values
   (95, 'factor.challenge_sent', false),
   (96, 'factor.verified', false),
   (97, 'factor.drifted', false),
+  (98, 'signer.notified', false),
   (105, 'auth.session_extended', false),
   (106, 'auth.token_issued', false),
   (107, 'auth.device_known', false),

@@ -155,6 +155,8 @@ export interface FrontVerbs {
     request: OnPage & { ticket: string; response: string; label: string }
     response: Record<string, never>
   }
+  /** Stops the link that a notice told of; the token is the notice's. */
+  stopReplacement: { request: { origin: Origin; token: string }; response: Record<string, never> }
   /** Stops a link that an operator gave; takes no code. */
   cancelReplacement: { request: OnPage; response: Record<string, never> }
   /** A refresh token opens a new session without authorizations; the old refresh token dies with it. */
@@ -405,7 +407,11 @@ export interface AdminVerbs {
     response: { authenticatorId: string; sentTo: string }
   }
   /** A link with which the signer sets a password, where there is none, and enrols an authenticator; see identity/invitation.ts. */
-  'authenticator.invite': { request: { signer: string }; response: { link: string; usableFrom: string } }
+  'authenticator.invite': {
+    request: { signer: string }
+    /** `noticed`: the channels on which the signer was told that authenticators will be replaced. */
+    response: { link: string; usableFrom: string; noticed: string[] }
+  }
   /** A second operator has seen proof of who the signer is: the link that replaces factors need not wait. */
   'authenticator.vouch': { request: { signer: string }; response: Record<string, never> }
   'authenticator.cancel': { request: { signer: string }; response: { cancelled: number } }

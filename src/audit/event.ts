@@ -68,6 +68,7 @@ export const EVENTS = {
   },
   'factor.verified': { ev: 96, phase: 'single', opens: ['actor', 'client', 'signer', 'session', 'factor'] },
   'factor.drifted': { ev: 97, phase: 'single', opens: ['actor', 'client', 'signer', 'session', 'factor'] },
+  'signer.notified': { ev: 98, phase: 'single', opens: ['signer'] },
   'auth.login': { ev: 100, phase: 'single', opens: ['actor', 'client', 'signer', 'session'] },
   'auth.login_failed': { ev: 101, phase: 'single', opens: ['actor', 'client', 'signer'] },
   'auth.token_refreshed': { ev: 102, phase: 'single', opens: ['actor', 'client', 'signer', 'session'] },

@@ -111,9 +111,15 @@ async function invite(options: EnrolOptions, config: Config): Promise<void> {
   const answer = await callWorker(options, 'authenticator.invite', { signer })
   const link = activationLink(config, answer.link)
   const waits = new Date(answer.usableFrom).getTime() > Date.now() + 60_000
-  print(options, { link, usableFrom: answer.usableFrom }, [
+  const { usableFrom, noticed } = answer
+  print(options, { link, usableFrom, noticed }, [
     `Hand this link to ${signer}, and to nobody else. It works once, and is not shown again.`,
-    ...facts({ Link: link, ...(waits ? { 'Works from': answer.usableFrom } : {}) }),
+    ...facts({
+      Link: link,
+      ...(waits
+        ? { 'Works from': usableFrom, 'Signer told by': noticed.join(', ') || 'nothing: no address is known' }
+        : {}),
+    }),
     ...(waits
       ? [
           '',

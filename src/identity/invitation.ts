@@ -171,10 +171,21 @@ export async function writeInvitation(
   )
 }
 
-/** The signer's links work no longer. @returns how many that concerned */
-export async function cancelInvitations(tx: Tx, binding: RowBinding, signer: SignerId): Promise<number> {
+/**
+ * The signer's links work no longer.
+ * @param usableFrom only the one that works from then on
+ * @returns how many that concerned
+ */
+export async function cancelInvitations(
+  tx: Tx,
+  binding: RowBinding,
+  signer: SignerId,
+  usableFrom?: Date,
+): Promise<number> {
   const now = await readNow(tx)
-  const live = await liveInvitations(tx, binding, signer)
+  const live = (await liveInvitations(tx, binding, signer)).filter(
+    ({ usable_from }) => usableFrom === undefined || usable_from.getTime() === usableFrom.getTime(),
+  )
   for (const row of live) await writeInvitation(tx, binding, row, { cancelled_at: now })
   return live.length
 }

@@ -12,6 +12,7 @@ export interface AdminServices extends CredentialServices {
   readonly pool: Pool
   readonly demo: boolean
   readonly delivery: Delivery
+  readonly publicUrl: string
   readonly ca: OpenDemoCa | undefined
 }
 

@@ -8,6 +8,7 @@ import { closeFactor, FACTOR_COLUMNS, type Factor, factorAssociatedData, insertF
 import { clearGuesses } from '../identity/guess.js'
 import { cancelInvitations, invite, vouchFor } from '../identity/invitation.js'
 import { codeUri, newCodeSecret } from '../identity/one-time-code.js'
+import { sendReplacementNotice } from '../identity/replacement-notice.js'
 import { endSessions, revokeTokens } from '../identity/session.js'
 import { type FactorId, isUuid, newId, type OperatorId, type SignerId } from '../ids.js'
 import type { AdminHandlers, AdminServices } from './admin-services.js'
@@ -17,6 +18,12 @@ export interface SignerRow {
   readonly login: string
   readonly name: string
   readonly state: 'active' | 'suspended'
+}
+
+/** Where a signer is told of what concerns the account. */
+interface Contact {
+  readonly email: string | null
+  readonly phone: string | null
 }
 
 /** By login or id. @throws ServiceError `not_found` */
@@ -258,24 +265,37 @@ export const signerVerbs: AdminHandlers<
   },
 
   'authenticator.invite': async (services, actor, request) => {
-    return services.transactions.transact(async (tx, record) => {
-      const signer = await requireSigner(tx, request.signer)
-      const { rows } = await tx.query<{ has_password: boolean; has_factor: boolean }>(
-        `select g.password_hash is not null as has_password,
+    const { signer, token, usableFrom, replaces } = await services.transactions.transact(async (tx, record) => {
+      const { id } = await requireSigner(tx, request.signer)
+      const { rows } = await tx.query<
+        { has_password: boolean; has_factor: boolean } & Pick<Contact, 'email' | 'phone'>
+      >(
+        `select g.password_hash is not null as has_password, g.email, g.phone,
                 exists (select from paraph.factor f where f.signer_id = g.id) as has_factor
            from paraph.signer g where g.id = $1 for update`,
-        [signer.id],
+        [id],
       )
-      const { has_password = true, has_factor = true } = rows[0] ?? {}
+      const { has_password = true, has_factor: replaces = true, email = null, phone = null } = rows[0] ?? {}
       const { token, usableFrom } = await invite(tx, record, services.binding, actor, {
-        signer: signer.id,
+        signer: id,
         setsPassword: !has_password,
         enrols: true,
-        replaces: has_factor,
+        replaces,
         operator: actor.id as OperatorId,
       })
-      return { link: token, usableFrom: usableFrom.toISOString() }
+      return { signer: { id, email, phone }, token, usableFrom, replaces }
     })
+    const noticed = replaces ? await sendReplacementNotice(services, signer, usableFrom) : []
+    if (noticed.length > 0) {
+      await services.transactions.append({
+        type: 'signer.notified',
+        outcome: 'ok',
+        actor: { kind: 'system' },
+        facts: { channels: noticed.join(' ') },
+        evidence: { signer: signer.id },
+      })
+    }
+    return { link: token, usableFrom: usableFrom.toISOString(), noticed }
   },
 
   'authenticator.vouch': async (services, actor, request) => {

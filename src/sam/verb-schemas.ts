@@ -66,6 +66,7 @@ const schemas: Record<FrontVerb, object> = {
     { ...onPage, ticket: value, response: value, label: { ...text, maxLength: 64 } },
     { browser: value },
   ),
+  stopReplacement: object({ origin, token: value }),
   cancelReplacement: object(onPage, { browser: value }),
   revoke: object({ origin, bearer: value, token: value }, { hint: { enum: ['access_token', 'refresh_token'] } }),
   authorize: object(

@@ -43,6 +43,7 @@ import { Delivery } from '../identity/delivery/delivery.js'
 import { login, refresh, signIn } from '../identity/login.js'
 import { beginPasskey, registerPasskey, relyingPartyOf } from '../identity/passkey.js'
 import { PasswordHasher } from '../identity/password.js'
+import { stopReplacement } from '../identity/replacement-notice.js'
 import { revokeToken } from '../identity/revoke-token.js'
 import type { BootId } from '../ids.js'
 import { signHash } from '../signing/sign-hash.js'
@@ -111,6 +112,7 @@ export async function startWorker(
   }
   const services = {
     delivery: Delivery.open(settings.delivery ?? {}),
+    publicUrl: settings.publicUrl,
     transactions,
     log: signingLog,
     contexts: new SigningContexts(pool, binding, new CredentialCache()),
@@ -139,6 +141,7 @@ export async function startWorker(
     removeAuthenticator: (request) => removeAuthenticator(services, request).then(() => ({})),
     beginPasskey: (request) => beginPasskey(services, request),
     registerPasskey: (request) => registerPasskey(services, request).then(() => ({})),
+    stopReplacement: ({ token }) => stopReplacement(services, token).then(() => ({})),
     cancelReplacement: (request) => cancelReplacement(services, request).then(() => ({})),
     authorize: (request) => authorize(services, request),
     sendCode: (request) => sendCode(services, request).then(() => ({})),

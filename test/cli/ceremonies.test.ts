@@ -222,7 +222,7 @@ test('a production service takes commands from named operators and shows them no
     const { link, ...others } = (await as('authenticator', 'enrol', '--signer', 'ben@example.test')).json
     assert.match(link, /^https?:\/\/[^/]+\/portal\/activate\/[A-Za-z0-9_-]{43}$/)
     keepSecret(link.split('/').at(-1))
-    assert.deepEqual(Object.keys(others), ['usableFrom'], 'a link, and no secret')
+    assert.deepEqual(Object.keys(others), ['usableFrom', 'noticed'], 'a link, and no secret')
     assert.match((await as('signer', 'reset-password', 'ben@example.test')).json.error.message, /has no authenticator/)
     // Codes that are sent are the first thing that a signer agrees with, or they are not for an operator to add.
     const eva = [

@@ -141,6 +141,7 @@ const HEALTHY: Partial<Replies> = {
     exclude: [],
   }),
   registerPasskey: () => ({}),
+  stopReplacement: () => ({}),
   cancelReplacement: () => ({}),
   requestApproval: () => ({
     approvalId: '01980000-0000-7000-8000-000000000001',

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { FormBrowser } from '../helpers/browser.js'
 import { keepSecret, TestService, type TestSigner } from '../helpers/test-service.js'
@@ -14,9 +16,9 @@ after(() => service.close())
 
 let count = 0
 /** A signer as production makes one: without a password or an authenticator. */
-async function invited(): Promise<{ login: string; link: string }> {
+async function invited(contact: { email?: string; phone?: string } = {}): Promise<{ login: string; link: string }> {
   const login = `new-${++count}@example.test`
-  await service.admin('signer.create', { login, name: 'New Signer', password: 'to be forgotten 1' })
+  await service.admin('signer.create', { login, name: 'New Signer', password: 'to be forgotten 1', ...contact })
   await (await service.owner()).query('update paraph.signer set password_hash = null where login = $1', [login])
   return { login, link: await linkOf(login) }
 }
@@ -93,7 +95,12 @@ describe('a one-use link', () => {
     const code = await service.freshCode(signer)
     const fields = { password: signer.password, again: signer.password, code }
     const answers = await Promise.all(browsers.map((browser) => browser.submit(`/portal/activate/${link}`, fields)))
-    assert.deepEqual(answers.sort().slice(0, 2), [200, 404])
+    assert.equal(answers.filter((status) => status === 200).length, 1)
+    // A machine that is busy with the twenty may send some of them away.
+    assert.ok(
+      answers.every((status) => [200, 404, 503].includes(status)),
+      String(answers),
+    )
     const { authenticators } = await service.admin('authenticator.list', { signer: login })
     assert.equal(authenticators.length, 1)
     assert.equal(await new FormBrowser(service).open(`/portal/activate/${link}`), 404)
@@ -217,6 +224,31 @@ describe('replacing authenticators without one', () => {
     await service.moveClock(30_000)
     await assert.rejects(service.authorize(again, credential, hashes, { signer, code: service.code(signer) }))
     await service.authorize(again, credential, hashes, { signer: renewed })
+    await service.checkWorld()
+  })
+
+  test('is told on every channel, and the notice stops it without a login', async () => {
+    const { login, link } = await invited({ email: 'new@example.test', phone: '+48123456789' })
+    await activate(login, link, 'a long enough password')
+    const { link: second, noticed } = await service.admin('authenticator.invite', { signer: login })
+    keepSecret(second)
+    assert.deepEqual(noticed, ['sms', 'email'])
+    const folder = join(service.folder, 'outbox')
+    const notices = readdirSync(folder).map((name) => JSON.parse(readFileSync(join(folder, name), 'utf8')))
+    assert.deepEqual(
+      notices.map(({ to }) => to),
+      ['+48123456789', 'new@example.test'],
+    )
+    const path = /http:\/\/127\.0\.0\.1(\/portal\/stop\/\S+)/.exec(notices[1].text)?.[1] ?? ''
+    assert.ok(!notices[1].text.includes(second), 'the notice is not the link')
+    const browser = new FormBrowser(service)
+    assert.equal(await browser.open(path), 200)
+    assert.equal(await new FormBrowser(service).open(`/portal/activate/${second}`), 403, 'looking stops nothing')
+    const forged = path.replace(/.$/, (last) => (last === 'A' ? 'B' : 'A'))
+    assert.equal(await browser.send('POST', forged, browser.hidden(path)).then(({ status }) => status), 200)
+    assert.equal(await new FormBrowser(service).open(`/portal/activate/${second}`), 403, 'a made-up notice neither')
+    assert.equal(await browser.submit(path, {}), 200)
+    assert.equal(await new FormBrowser(service).open(`/portal/activate/${second}`), 404)
     await service.checkWorld()
   })
 

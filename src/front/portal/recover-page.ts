@@ -42,4 +42,24 @@ ${field({ name: 'recovery', label: texts.recoveryCode, hint: texts.recoveryCodeH
   }
 }
 
-export const recoverPages = { 'GET /portal/recover': show, 'POST /portal/recover': recover } as const
+/** What a notice leads to. Looking stops nothing, since mail scanners look, too. */
+const askToStop: PageHandler = async (_services, request) => {
+  const { texts, params } = request
+  return {
+    title: texts.stopTitle,
+    body: html`<p>${texts.stopText}</p><form method="post" action="/portal/stop/${params.token}">${formStart(request)}
+<div class="actions"><button class="danger">${texts.stopReplacement}</button></div></form>`,
+  }
+}
+
+const stop: PageHandler = async ({ sam }, { origin, params, texts }) => {
+  await askWorker(sam, 'stopReplacement', { origin, token: params.token ?? '' })
+  return { title: texts.stopTitle, body: html`<p class="message good" role="status">${texts.replacementStopped}</p>` }
+}
+
+export const recoverPages = {
+  'GET /portal/recover': show,
+  'POST /portal/recover': recover,
+  'GET /portal/stop/:token': askToStop,
+  'POST /portal/stop/:token': stop,
+} as const
