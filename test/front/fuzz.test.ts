@@ -24,7 +24,7 @@ for (const operation of operations) {
     const statuses = await fuzzOperation(front, known, operation, { numRuns: RUNS, seed: SEED })
     // What only ever refuses, or never, tells little.
     const right = [...statuses].filter(([status]) => status < 300).reduce((sum, [, count]) => sum + count, 0)
-    assert.ok(right >= 5 && right < RUNS, `of ${RUNS} requests ${right} were right: ${JSON.stringify([...statuses])}`)
+    assert.ok(right >= 3 && right < RUNS, `of ${RUNS} requests ${right} were right: ${JSON.stringify([...statuses])}`)
   })
 }
 
