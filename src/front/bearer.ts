@@ -6,6 +6,7 @@ import type { StoreDatabase } from '../identity/oauth-store.js'
 import { type Proof, requireProof } from './proof.js'
 import type { FrontReads } from './reads.js'
 import type { SessionWatch } from './session-watch.js'
+import { tokenLookup } from './token-lookup.js'
 
 /** Longest that an answer about a token is believed without asking again, in milliseconds. */
 const BELIEVED = 1000
@@ -33,6 +34,8 @@ export interface BearerCheck {
   tokenOf(header: string): string | undefined
   /** Believes no remembered answer about this session any more. */
   forget(session: string): void
+  /** Somebody was just given the token with this SHA-256: its first use is not taken for a stranger's. */
+  expect(tokenHash: Uint8Array): void
 }
 
 interface Remembered {
@@ -53,6 +56,7 @@ export function bearerCheck(services: {
   const { db, clock, sessions, store, config } = services
   /** By SHA-256 of the token, in the order in which they run out. */
   const remembered = new Map<string, Remembered>()
+  const lookup = tokenLookup(clock)
   /** Grows with everything forgotten, so that an answer already under way then is not remembered. */
   let forgotten = 0
 
@@ -79,7 +83,7 @@ export function bearerCheck(services: {
     // More than was given means that the clock went back.
     if (known !== undefined && left > 0 && left <= BELIEVED) return known.caller
     const before = forgotten
-    const caller = await db.caller(Buffer.from(key, 'base64url'))
+    const caller = await lookup.lookUp(key, () => db.caller(Buffer.from(key, 'base64url')))
     if (typeof caller === 'string') throw new ServiceError(caller)
     if (sessions?.watching === true && before === forgotten) remember(key, caller)
     return caller
@@ -109,6 +113,7 @@ export function bearerCheck(services: {
     },
     tokenOf,
     forget,
+    expect: (tokenHash) => lookup.expect(Buffer.from(tokenHash).toString('base64url')),
   }
 }
 

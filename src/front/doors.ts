@@ -29,7 +29,7 @@ export function allDoors(
   const paths = operations.filter(({ method, oauth }) => method === 'POST' && !oauth).map(({ path }) => path)
   return {
     ...infoDoors({ config: services.config, health, paths }),
-    ...loginDoors(services),
+    ...loginDoors(services, bearer),
     ...revokeDoors(services, bearer, oauth),
     ...listDoors(services),
     ...credentialInfoDoors(services),

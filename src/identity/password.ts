@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { hash, verify } from '@node-rs/argon2'
 import { ServiceError } from '../errors.js'
+import { Lane } from '../lane.js'
 
 /** OWASP's second choice for argon2id: 19 MiB, two passes. 10 ms of one core. */
 const ARGON2ID = 2
@@ -35,8 +36,7 @@ export function requirePassword(password: string, login: string): string {
  */
 export class PasswordHasher {
   readonly #pepper: Uint8Array
-  #running = 0
-  readonly #queue: (() => void)[] = []
+  readonly #lane = new Lane({ atOnce: RUNNING, mostWaiting: WAITING })
   #decoy: Promise<string> | undefined
 
   /** @param pepper 32 bytes */
@@ -46,7 +46,7 @@ export class PasswordHasher {
 
   /** @returns a PHC string of argon2id. @throws ServiceError `overloaded` */
   hash(purpose: Purpose, value: string): Promise<string> {
-    return this.#limited(() => hash(this.#keyed(purpose, value), PARAMETERS))
+    return this.#lane.run(() => hash(this.#keyed(purpose, value), PARAMETERS))
   }
 
   /**
@@ -56,25 +56,11 @@ export class PasswordHasher {
   async verify(purpose: Purpose, stored: string | undefined, value: string): Promise<boolean> {
     this.#decoy ??= hash(this.#keyed(purpose, ''), PARAMETERS)
     const against = stored ?? (await this.#decoy)
-    const right = await this.#limited(() => verify(against, this.#keyed(purpose, value)))
+    const right = await this.#lane.run(() => verify(against, this.#keyed(purpose, value)))
     return right && stored !== undefined
   }
 
   #keyed(purpose: string, value: string): string {
     return createHmac('sha256', this.#pepper).update(`${purpose}\0`).update(value.normalize('NFKC')).digest('base64')
-  }
-
-  async #limited<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#running >= RUNNING) {
-      if (this.#queue.length >= WAITING) throw new ServiceError('overloaded', { retryAfter: 1 })
-      await new Promise<void>((resolve) => this.#queue.push(resolve))
-    } else this.#running++
-    try {
-      return await work()
-    } finally {
-      const next = this.#queue.shift()
-      if (next === undefined) this.#running--
-      else next()
-    }
   }
 }

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { hash } from 'node:crypto'
 import { after, before, test } from 'node:test'
+import type { ServiceError } from '../../src/errors.js'
 import { type BearerCheck, bearerCheck } from '../../src/front/bearer.js'
 import { watchSessions } from '../../src/front/session-watch.js'
 import type { Caller } from '../../src/identity/caller.js'
@@ -152,6 +154,8 @@ const CALLER = {
   confirmation: null,
 } as unknown as Caller
 
+const PRESENTED = { proof: undefined, method: 'POST', path: '/', certificate: undefined }
+
 /** A check over counted lookups, a clock that stands still, and a watch that is told what to say. */
 function remembering() {
   const state = { lookups: 0, now: 1_000_000, watching: true, hold: Promise.resolve() }
@@ -182,14 +186,7 @@ function remembering() {
   return {
     state,
     end,
-    ask: (token = 't') =>
-      check.identify({
-        authorization: `Bearer ${token}`,
-        proof: undefined,
-        method: 'POST',
-        path: '/',
-        certificate: undefined,
-      }),
+    ask: (token = 't') => check.identify({ ...PRESENTED, authorization: `Bearer ${token}` }),
     check,
   }
 }
@@ -243,6 +240,68 @@ test('nobody is remembered while ends are not heard of, nor from before an end',
   await under
   await ask()
   assert.equal(state.lookups, 4)
+})
+
+test('only tokens that were good, or are expected, pass those that nobody has seen', async () => {
+  const held: (() => void)[] = []
+  const said = new Map<string, 'token_expired' | 'token_unknown' | Caller>()
+  let now = 1_000_000
+  let asked = 0
+  const check = bearerCheck({
+    store: undefined as never,
+    config: { publicUrl: 'https://sign.example.test' },
+    db: {
+      assignedOwner: async () => undefined,
+      assignedSigner: async () => undefined,
+      async caller(tokenHash) {
+        asked += 1
+        const answer = said.get(Buffer.from(tokenHash).toString('hex'))
+        if (answer === undefined) await new Promise<void>((resolve) => held.push(resolve))
+        return answer ?? 'token_unknown'
+      },
+    },
+    clock: { now: () => now },
+  })
+  const ask = (token: string) =>
+    check.identify({ ...PRESENTED, authorization: `Bearer ${token}` }).then(
+      () => 'good',
+      (error: ServiceError) => error.code,
+    )
+  const say = (token: string, answer: 'token_expired' | Caller) => said.set(hash('sha256', token, 'hex'), answer)
+
+  say('seen', CALLER)
+  say('ended', CALLER)
+  say('handed-out', CALLER)
+  say('new', CALLER)
+  assert.deepEqual([await ask('seen'), await ask('ended')], ['good', 'good'])
+  say('ended', 'token_expired')
+  assert.equal(await ask('ended'), 'token_expired')
+  asked = 0
+  const flood = Array.from({ length: 500 }, (_, i) => ask(`invented-${i}`))
+  await until(() => held.length === 2)
+  assert.equal(asked, 2, 'two of them hold a connection')
+  assert.equal(await ask('new'), 'overloaded')
+  assert.equal(await ask('ended'), 'overloaded', 'what is over has no way of its own')
+  check.expect(hash('sha256', 'handed-out', 'buffer'))
+  assert.deepEqual([await ask('handed-out'), await ask('seen')], ['good', 'good'])
+  now += 179_000
+  assert.equal(await ask('seen'), 'good')
+  now += 1_001
+  assert.equal(await ask('seen'), 'good', 'each time anew')
+  now += 180_000
+  assert.equal(await ask('seen'), 'overloaded', 'no session lasts as long')
+
+  for (let release = held.shift(); ; release = held.shift()) {
+    release?.()
+    await new Promise((resolve) => setImmediate(resolve))
+    if (held.length === 0) break
+  }
+  const codes = await Promise.all(flood)
+  assert.deepEqual(
+    [codes.filter((code) => code === 'token_unknown').length, codes.filter((code) => code === 'overloaded').length],
+    [66, 434],
+  )
+  assert.equal(await ask('new'), 'good')
 })
 
 test('the end of a session reaches a front by NOTIFY, again after its connection broke', {

@@ -104,3 +104,45 @@ test('signing goes on in a flood of requests that nobody may make, and the log c
   const made = world.of('sign.outcome').filter(({ leaf }) => leaf.out === 'ok')
   assert.equal(made.length, hashes.length)
 })
+
+const WAVE = 250
+const WAVES = 12
+
+test('however many invent tokens, a signer is never sent away', async () => {
+  const credentialID = service.credentials['p-256'] as string
+  const seen = { refused: 0, shed: 0 }
+  const wave = () =>
+    Promise.all(
+      Array.from({ length: WAVE }, async () => {
+        const answer = await service.post('/csc/v2/credentials/list', {}, { bearer: randomUUID() })
+        if (answer.status === 401) seen.refused++
+        else {
+          assert.equal(answer.status, 503)
+          assert.equal(answer.headers.get('retry-after'), '1')
+          seen.shed++
+        }
+      }),
+    )
+  /** What `act` answers, asked when a wave has just begun. */
+  const inWave = async <T>(act: () => Promise<T>): Promise<T> => {
+    const strangers = wave()
+    const [answer] = await Promise.all([act(), strangers])
+    return answer
+  }
+  for (let i = 0; i < WAVES / 4; i++) {
+    // These throw on any answer but 200.
+    const bearer = await inWave(() => service.login())
+    const hashes = digests(`in wave ${i}`, 2)
+    const code = await service.freshCode()
+    const sad = await inWave(() => service.authorize(bearer, credentialID, hashes, { code }))
+    for (const hash of hashes) {
+      // So that the front has to ask again who this is.
+      await service.moveClock(1_000)
+      const options = { signAlgo: ECDSA_WITH['sha-256'] }
+      const answer = await inWave(() => service.signHash(bearer, credentialID, sad, [hash], options))
+      assert.equal(answer.status, 200, JSON.stringify(answer.body))
+    }
+  }
+  assert.ok(seen.refused > 0 && seen.shed > 0, JSON.stringify(seen))
+  await service.checkWorld()
+})

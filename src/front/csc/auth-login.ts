@@ -1,4 +1,6 @@
 import { ServiceError } from '../../errors.js'
+import { secretHash } from '../../identity/secret-value.js'
+import type { BearerCheck } from '../bearer.js'
 import { type OpenRequest, open } from '../contract.js'
 import type { FrontServices } from '../services.js'
 import type { LoginResponse } from '../wire.js'
@@ -8,15 +10,16 @@ import { decodeBase64 } from './digests.js'
 type LoginRequest = OpenRequest<'v1AuthLogin'> | OpenRequest<'v2AuthLogin'>
 
 /** CSC v1 §11.2, v2.2 §11.2: the same in both versions. */
-export function loginDoors(services: FrontServices) {
+export function loginDoors(services: FrontServices, check: BearerCheck) {
   return {
-    v1AuthLogin: open<'v1AuthLogin'>((request) => login(services, request)),
-    v2AuthLogin: open<'v2AuthLogin'>((request) => login(services, request)),
+    v1AuthLogin: open<'v1AuthLogin'>((request) => login(services, check, request)),
+    v2AuthLogin: open<'v2AuthLogin'>((request) => login(services, check, request)),
   }
 }
 
 async function login(
   { config, sam }: FrontServices,
+  check: BearerCheck,
   { body, origin, authorization }: LoginRequest,
 ): Promise<LoginResponse> {
   if (!config.basicLogin) throw new ServiceError('login_disabled')
@@ -25,6 +28,7 @@ async function login(
     refreshToken === undefined
       ? await askWorker(sam, 'login', { origin, ...basicCredentials(authorization), rememberMe })
       : await askWorker(sam, 'refresh', { origin, refreshToken })
+  check.expect(secretHash(tokens.accessToken))
   return {
     access_token: tokens.accessToken,
     ...(tokens.refreshToken === undefined ? {} : { refresh_token: tokens.refreshToken }),

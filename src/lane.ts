@@ -1,0 +1,34 @@
+import { ServiceError } from './errors.js'
+
+/**
+ * Work that is done a few at a time, in the order in which it came, while a few more may wait; what comes beyond that is
+ * refused at once, before any of it is done.
+ */
+export class Lane {
+  readonly #atOnce: number
+  readonly #mostWaiting: number
+  #running = 0
+  readonly #waiting: (() => void)[] = []
+
+  constructor(options: { readonly atOnce: number; readonly mostWaiting: number }) {
+    this.#atOnce = options.atOnce
+    this.#mostWaiting = options.mostWaiting
+  }
+
+  /** @throws ServiceError `overloaded`; else what `work` throws */
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#running < this.#atOnce) this.#running++
+    else {
+      if (this.#waiting.length >= this.#mostWaiting) throw new ServiceError('overloaded', { retryAfter: 1 })
+      // Whoever ends hands over its place.
+      await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    }
+    try {
+      return await work()
+    } finally {
+      const next = this.#waiting.shift()
+      if (next === undefined) this.#running--
+      else next()
+    }
+  }
+}
