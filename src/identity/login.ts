@@ -1,4 +1,5 @@
 import type { FrontVerbs, Origin } from '../activation.js'
+import type { CountedEntries } from '../audit/counted.js'
 import type { AuditEvent } from '../audit/event.js'
 import type { Record, TransactionLog, Tx } from '../audit/transaction-log.js'
 import type { RowBinding } from '../binding.js'
@@ -18,6 +19,8 @@ export const PAGES_CLIENT = 'pages' as ClientId
 
 export interface LoginServices {
   readonly transactions: TransactionLog
+  /** Where refused logins are written down, beside the answer. */
+  readonly failures: Pick<CountedEntries<'auth.login_failed'>, 'note'>
   readonly passwords: PasswordHasher
   readonly binding: RowBinding
   readonly basicLogin: boolean
@@ -29,7 +32,7 @@ export interface LoginServices {
  */
 export async function login(services: LoginServices, request: FrontVerbs['login']['request']): Promise<IssuedTokens> {
   if (!services.basicLogin) {
-    await services.transactions.append(loginFailed(request.origin, BASIC_CLIENT, 'login_disabled'))
+    services.failures.note(loginFailed(request.origin, 'login_disabled', BASIC_CLIENT))
     throw new ServiceError('login_disabled')
   }
   return withPassword(services, { ...request, client: BASIC_CLIENT }, async (tx, record, signer) => {
@@ -94,7 +97,7 @@ export async function withPassword<T>(
     question.password,
   )
   if (!right || signer === undefined || signer.state !== 'active') {
-    await transactions.append(loginFailed(question.origin, question.client, 'login_failed', signer?.id))
+    services.failures.note(loginFailed(question.origin, 'login_failed', question.client, signer?.id))
     throw new ServiceError('login_failed')
   }
   return transactions.transact(async (tx, record) => {
@@ -108,14 +111,19 @@ async function uncounted(tx: Tx): Promise<undefined> {
   await tx.query('update paraph.guess set failures = failures where signer_id = $1', [newId()])
 }
 
-function loginFailed(origin: Origin, client: ClientId, why: ErrorCode, signer?: SignerId): AuditEvent {
+function loginFailed(
+  origin: Origin,
+  why: ErrorCode,
+  client?: ClientId,
+  signer?: SignerId,
+): AuditEvent<'auth.login_failed'> {
   return {
     type: 'auth.login_failed',
     outcome: 'refused',
     actor: { kind: 'anonymous' },
     origin,
     why,
-    evidence: { client, ...(signer === undefined ? {} : { signer }) },
+    evidence: { ...(client === undefined ? {} : { client }), ...(signer === undefined ? {} : { signer }) },
   }
 }
 
@@ -128,6 +136,7 @@ export async function refresh(
   services: LoginServices,
   request: FrontVerbs['refresh']['request'],
 ): Promise<IssuedTokens> {
+  let known: { signer_id: SignerId; client_id: ClientId } | undefined
   const outcome = await services.transactions.transact(async (tx, record) => {
     const { rows } = await tx.query(
       `update paraph.token t set used_at = coalesce(t.used_at, paraph.now())
@@ -142,6 +151,7 @@ export async function refresh(
     const token = rows[0] as
       | { signer_id: SignerId; client_id: ClientId; family: string; replayed: boolean; over: boolean }
       | undefined
+    known = token
     if (token === undefined || token.over) return undefined
     if (token.replayed) {
       await revokeFamily(tx, token.family)
@@ -159,13 +169,7 @@ export async function refresh(
     return tokens
   })
   if (outcome === undefined) {
-    await services.transactions.append({
-      type: 'auth.login_failed',
-      outcome: 'refused',
-      actor: { kind: 'anonymous' },
-      origin: request.origin,
-      why: 'refresh_token_unknown',
-    })
+    services.failures.note(loginFailed(request.origin, 'refresh_token_unknown', known?.client_id, known?.signer_id))
     throw new ServiceError('refresh_token_unknown')
   }
   return outcome

@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import type { FrontVerb, FrontVerbs, RequestFrame } from '../activation.js'
 import { ANNOUNCE_KEY, recordAnnouncement, signAnnouncement } from '../audit/announce.js'
 import { type Boot, newBoot } from '../audit/boot.js'
+import { countEntries } from '../audit/counted.js'
 import { Sequence } from '../audit/sequence.js'
 import { TransactionLog } from '../audit/transaction-log.js'
 import { authorize } from '../authorization/authorize.js'
@@ -110,9 +111,16 @@ export async function startWorker(
       throw new ServiceError('unavailable', { retryAfter: 5, cause: new Error('clocks disagree') })
     }
   }
+  const failures = countEntries<'auth.login_failed'>({
+    log: transactions,
+    onFault: (error) =>
+      logger.error({ cause: error instanceof Error ? error.message : 'unknown' }, 'a refused login was not logged'),
+    onLost: (count) => logger.error({ count }, 'refused logins were not logged'),
+  })
   const services = {
     delivery: Delivery.open(settings.delivery ?? {}),
     publicUrl: settings.publicUrl,
+    failures,
     transactions,
     log: signingLog,
     contexts: new SigningContexts(pool, binding, new CredentialCache()),
@@ -199,6 +207,7 @@ export async function startWorker(
       const stop = { type: 'audit.stop', outcome: 'ok', actor: { kind: 'system' } } as const
       await signingLog.append(stop).catch(() => {})
       await signingLog.close()
+      await failures.close()
       await transactions.append(stop).catch(() => {})
       await transactions.close()
       await pool.end()

@@ -54,7 +54,7 @@ test('addresses, endpoints, reasons and actors are told apart', async () => {
 
 test('a flood of addresses ends in a bounded number of entries that still add up', async () => {
   const entries = new Entries()
-  const refusals = collectRefusals({ log: entries, logger: new LogLines().logger, maxKeys: 10 })
+  const refusals = collectRefusals({ log: entries, logger: new LogLines().logger, maxKinds: 10 })
   for (let i = 0; i < 1000; i++)
     refusals.note(refusal({ address: `addr${i}`, code: i % 2 === 0 ? 'token_unknown' : 'token_expired' }))
   await refusals.close()

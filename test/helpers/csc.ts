@@ -272,6 +272,22 @@ export async function assertLogged(service: TestService, answer: Answer, ev: str
   )
 }
 
+/** The same of a refused login: written beside its answer, or only counted if there was one of its kind in this minute. */
+export async function assertCounted(service: TestService, answer: Answer, ev: string, why: string): Promise<void> {
+  const owner = await service.owner()
+  await until(`the log has a refusal ${ev} ${why}`, async () => {
+    const { rows } = await owner.query(
+      `select from audit.entry where convert_from(leaf, 'UTF8')::jsonb @> $1::jsonb limit 1`,
+      [JSON.stringify({ ev, why, out: 'refused' })],
+    )
+    return rows.length > 0
+  })
+  for (const entry of await logged(service, answer)) {
+    assert.deepEqual([entry.ev, entry.out, entry.why], [ev, 'refused', why])
+    assert.ok(Number(entry.f?.count) >= 1, 'it says how many there were')
+  }
+}
+
 /** Everything that a signature or a code spends, as one text to compare. */
 export async function spent(service: TestService): Promise<string> {
   const { rows } = await (await service.owner()).query(

@@ -78,6 +78,7 @@ export class TestService {
   /** How a browser reaches it. */
   publicUrl = 'http://127.0.0.1'
   #owner: Client | undefined
+  readonly #workers: { close(): Promise<void> }[] = []
   readonly #closers: (() => Promise<unknown> | unknown)[] = []
   readonly #instance = randomUUID()
   #token: TempToken | undefined
@@ -140,10 +141,8 @@ export class TestService {
       instance: this.#instance,
     })
     keepSecret(readFileSync(token.pinFile, 'utf8').trim())
-    for (let i = 0; i < workers; i++) {
-      const worker = await this.startWorker(this.newWorkerSettings(i), device)
-      this.#closers.push(() => worker.close())
-    }
+    this.#closers.push(() => this.closeWorkers())
+    for (let i = 0; i < workers; i++) this.#workers.push(await this.startWorker(this.newWorkerSettings(i), device))
     for (let i = 0; i < fronts; i++) this.urls.push(await this.startFront(i))
     if (workers > 0) await this.populate(keys)
   }
@@ -195,6 +194,11 @@ export class TestService {
         await real.close()
       },
     }
+  }
+
+  /** Ends the workers that it was started with; they write what they have only counted. */
+  async closeWorkers(): Promise<void> {
+    for (const worker of this.#workers.splice(0)) await worker.close()
   }
 
   /** One more front; every front knows every worker. */

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { startFront } from '../../src/front/main.js'
+import type { World } from '../helpers/check-world.js'
 import { basic, digests, ECDSA_WITH } from '../helpers/csc.js'
 import { TestService } from '../helpers/test-service.js'
 
@@ -12,6 +13,7 @@ const ADDRESSES = 25
 const NODES = ['test/flooded-0', 'test/flooded-1']
 
 let service: TestService
+let loginsRefused = 0
 const fronts: { url: string; close(): Promise<void> }[] = []
 before(async () => {
   service = await TestService.start({ workers: 2, keys: ['p-256'] })
@@ -67,6 +69,7 @@ test('signing goes on in a flood of requests that nobody may make, and the log c
           from(i, basic(`${randomUUID()}@example.test`, 'a wrong password').authorization),
         )
         assert.ok([400, 503].includes(answer.status), `${answer.status}`)
+        if (answer.status === 400) loginsRefused++
         continue
       }
       const [path, authorization, status] = KINDS[i % KINDS.length] as (typeof KINDS)[number]
@@ -145,4 +148,44 @@ test('however many invent tokens, a signer is never sent away', async () => {
   }
   assert.ok(seen.refused > 0 && seen.shed > 0, JSON.stringify(seen))
   await service.checkWorld()
+})
+
+test('refused logins are counted together, and what was only counted is in the log in the end', async () => {
+  const failures = (world: World) => world.of('auth.login_failed')
+  const counted = (world: World) => failures(world).reduce((sum, { leaf }) => sum + Number(leaf.f?.count), 0)
+  const before = await service.checkWorld()
+  const guess = (login: string) => service.post('/csc/v2/auth/login', {}, { headers: basic(login, 'a wrong password') })
+  const refresh = () => service.post('/csc/v2/auth/login', { refresh_token: randomUUID() })
+  const other = await service.newSigner('also-guessed@example.test', 'Also Guessed')
+  const guesses = { [service.signer.login]: 9, [other.login]: 4 }
+  for (const [login, times] of Object.entries(guesses)) {
+    for (let i = 0; i < times; i++) assert.equal((await guess(login)).status, 400)
+  }
+  for (let i = 0; i < 20; i++) {
+    assert.equal((await guess(`${randomUUID()}@example.test`)).status, 400)
+    assert.equal((await refresh()).status, 400)
+  }
+  await service.closeWorkers()
+  const world = await service.checkWorld()
+  const entries = failures(world).length - failures(before).length
+  // At once, in the end, and once more if a minute ends meanwhile: for each of two workers, of two signers, unknown
+  // logins from here and from the flood, and unknown refresh tokens.
+  assert.ok(entries <= 3 * 2 * 5, `${entries} were written`)
+  const { rows } = await (await service.owner()).query('select id, login from paraph.signer')
+  for (const [login, times] of Object.entries(guesses)) {
+    const id = rows.find((row) => row.login === login)?.id
+    const his = failures(world).filter(({ open }) => open.get('signer') === id)
+    assert.equal(
+      his.reduce((sum, { leaf }) => sum + Number(leaf.f?.count), 0),
+      times,
+      'each signer by himself',
+    )
+    assert.ok(his.every(({ open }) => open.get('ip') === '127.0.0.1' && open.get('client') === 'basic'))
+  }
+  assert.equal(counted(world), loginsRefused + 9 + 4 + 20 + 20, 'each is counted')
+  const durable = await (await service.owner()).query(
+    `select failures from paraph.guess where target = 'password' and signer_id = $1`,
+    [rows.find((row) => row.login === other.login)?.id],
+  )
+  assert.equal(durable.rows[0].failures, 4, 'guesses are counted as ever')
 })
