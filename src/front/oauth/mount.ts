@@ -4,6 +4,9 @@ import type { errors, KoaContextWithOIDC } from 'oidc-provider'
 import type { Origin } from '../../activation.js'
 import type { ErrorCode } from '../../errors.js'
 import { type Bearer, isCaller } from '../../identity/caller.js'
+import { secretHash } from '../../identity/secret-value.js'
+import { Lane } from '../../lane.js'
+import type { BearerCheck } from '../bearer.js'
 import { describeError } from '../describe-error.js'
 import type { ErrorServices } from '../edge.js'
 import { originOf, pathOf } from '../origin.js'
@@ -38,14 +41,21 @@ const PATHS = [
 ] as const
 
 const METADATA = '/.well-known/oauth-authorization-server'
+/**
+ * Requests that the server looks at at once. Anybody can make it read the database, one read after the other, and this
+ * leaves most places there to callers who are known.
+ */
+const AT_ONCE = 16
+const MOST_WAITING = 112
+
 const BACK_CHANNEL = ['token', 'revocation', 'pushed_authorization_request']
 
-export function oauthServer(services: FrontServices, errors: ErrorServices): OAuthServer {
+export function oauthServer(services: FrontServices, errors: ErrorServices, bearer: BearerCheck): OAuthServer {
   let made: Promise<Provider> | undefined
   function provider(): Promise<Provider> {
     made ??= services.sam
       .call('frontSecret', {})
-      .then(({ secret }) => inOurWords(makeProvider(services, Buffer.from(secret, 'base64')), errors))
+      .then(({ secret }) => inOurWords(makeProvider(services, Buffer.from(secret, 'base64')), errors, bearer))
       .catch((error: unknown) => {
         made = undefined
         throw error
@@ -71,8 +81,9 @@ export function mountOAuth(app: FastifyInstance, services: FrontServices, server
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
     scope.addContentTypeParser('*', (_request, _payload, done) => done(null))
+    const lane = new Lane({ atOnce: AT_ONCE, mostWaiting: MOST_WAITING })
     const handle = (base: Base) => (request: FastifyRequest, reply: FastifyReply) =>
-      serve(services, server, base, request, reply)
+      lane.run(() => serve(services, server, base, request, reply))
     scope.route({ method: 'GET', url: METADATA, exposeHeadRoute: false, handler: handle('') })
     for (const base of BASES) {
       for (const [method, path] of PATHS) {
@@ -107,7 +118,7 @@ async function serve(
 }
 
 /** What the server says, as CSC says it. */
-function inOurWords(provider: Provider, services: ErrorServices): Provider {
+function inOurWords(provider: Provider, services: ErrorServices, bearer: BearerCheck): Provider {
   const failures = new WeakMap<object, errors.OIDCProviderError>()
   for (const event of [
     'grant.error',
@@ -132,7 +143,10 @@ function inOurWords(provider: Provider, services: ErrorServices): Provider {
     if (route === undefined) return
     if (BACK_CHANNEL.includes(route)) {
       if (failure !== undefined) return refuse(ctx as KoaContextWithOIDC, failure)
-      if (route === 'token') completeToken(ctx as KoaContextWithOIDC)
+      if (route === 'token') {
+        bearer.expect(secretHash((ctx.body as { access_token: string }).access_token))
+        completeToken(ctx as KoaContextWithOIDC)
+      }
       if (route === 'revocation') completeRevocation(ctx as KoaContextWithOIDC)
     } else if (route === 'discovery') trimMetadata(ctx as KoaContextWithOIDC)
     else if (failure !== undefined && ctx.status === 503) ctx.set('retry-after', '1')
