@@ -47,6 +47,7 @@ import { PasswordHasher } from '../identity/password.js'
 import { stopReplacement } from '../identity/replacement-notice.js'
 import { revokeToken } from '../identity/revoke-token.js'
 import type { BootId } from '../ids.js'
+import { Lane } from '../lane.js'
 import { signHash } from '../signing/sign-hash.js'
 import { SignatureVerifier } from '../signing/verify-signature.js'
 import type { AdminServices } from './admin-services.js'
@@ -74,6 +75,32 @@ interface LogRow {
 
 /** Further apart than this, a machine's clock and the database's cannot both be right. */
 const CLOCK_TOLERANCE_MS = 2000
+
+/**
+ * What a stranger can ask, with a password or a value that he makes up. These share lanes, so that no number of them takes
+ * the places in the queues which authorizations wait in; what is too much is refused before an attempt is counted.
+ */
+const STRANGERS: { readonly [V in FrontVerb]?: 'password' | 'value' } = {
+  login: 'password',
+  signIn: 'password',
+  recover: 'password',
+  refresh: 'value',
+  openLink: 'value',
+  activate: 'value',
+  // With the cookie of our pages, which no front looks at.
+  account: 'value',
+  changePassword: 'value',
+  renewRecoveryCodes: 'value',
+  addAuthenticator: 'value',
+  removeAuthenticator: 'value',
+  beginPasskey: 'value',
+  registerPasskey: 'value',
+  cancelReplacement: 'value',
+  readApproval: 'value',
+  listApprovals: 'value',
+  approve: 'value',
+  deny: 'value',
+}
 
 /**
  * One SAM worker: the only kind of process with the device login, the sealing key and the binding key. It offers the
@@ -180,11 +207,17 @@ export async function startWorker(
     },
     health: () => health(pool, hsm, signingLog, requireClock, log.demo),
   }
+  const lanes = {
+    password: new Lane({ atOnce: 8, mostWaiting: 24 }),
+    value: new Lane({ atOnce: 8, mostWaiting: 120 }),
+  }
   const front = new FrameServer(
     settings.socket,
     async ({ verb, body }: RequestFrame) => {
       if (!isFrontVerb(verb) || !isRequestOf(verb, body)) throw new ServiceError('request_malformed')
-      return (verbs[verb] as (request: unknown) => Promise<unknown>)(body)
+      const answer = () => (verbs[verb] as (request: unknown) => Promise<unknown>)(body)
+      const lane = STRANGERS[verb]
+      return lane === undefined ? answer() : lanes[lane].run(answer)
     },
     logger,
   )

@@ -152,6 +152,25 @@ test('however many invent tokens, a signer is never sent away', async () => {
   await service.checkWorld()
 })
 
+test('however many guess passwords, a signer who is logged in is never sent away', async () => {
+  const credentialID = service.credentials['p-256'] as string
+  const bearer = await service.login()
+  for (let i = 0; i < 2; i++) {
+    const hashes = digests(`among guesses ${i}`, 1)
+    const code = await service.freshCode()
+    const guesses = Array.from({ length: 700 }, async () => {
+      const login = `${randomUUID()}@example.test`
+      const { status } = await service.post('/csc/v2/auth/login', {}, { headers: basic(login, 'a wrong password') })
+      assert.ok(status === 400 || status === 503, `${status}`)
+      if (status === 400) loginsRefused++
+    })
+    const sad = await service.authorize(bearer, credentialID, hashes, { code })
+    const answer = await service.signHash(bearer, credentialID, sad, hashes, { signAlgo: ECDSA_WITH['sha-256'] })
+    assert.equal(answer.status, 200, JSON.stringify(answer.body))
+    await Promise.all(guesses)
+  }
+})
+
 test('refused logins are counted together, and what was only counted is in the log in the end', async () => {
   const failures = (world: World) => world.of('auth.login_failed')
   const counted = (world: World) => failures(world).reduce((sum, { leaf }) => sum + Number(leaf.f?.count), 0)
