@@ -1,8 +1,8 @@
 import type { Clock } from '../clock.js'
 import { Lane } from '../lane.js'
 
-/** As long as any session lasts, in milliseconds. */
-const LIFE = 180_000
+/** As long as any session lives without being used, in milliseconds. */
+const LIFE = 30 * 60_000
 const MOST_GOOD = 10_000
 
 /** Half of the front's connections (database.ts), so that the other half is always there for those who are known. */

@@ -123,8 +123,13 @@ test('however many invent tokens, a signer is never sent away', async () => {
     () => service.post('/csc/v2/credentials/list', {}, { bearer: randomUUID() }),
     () => fetch(`${service.urls[0]}/oauth2/authorize?client_id=${randomUUID()}`),
   ]
-  const wave = () =>
-    Promise.all(inventions.flatMap((invented) => Array.from({ length: WAVE }, async () => meet(await invented()))))
+  let waves = 0
+  /** One kind after the other, and in each round the other way around. */
+  const wave = () => {
+    const invented = inventions[(waves + Math.floor(waves / 4)) % inventions.length] as (typeof inventions)[number]
+    waves++
+    return Promise.all(Array.from({ length: WAVE }, async () => meet(await invented())))
+  }
   /** What `act` answers, asked when a wave has just begun. */
   const inWave = async <T>(act: () => Promise<T>): Promise<T> => {
     const strangers = wave()
