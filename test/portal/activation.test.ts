@@ -368,6 +368,23 @@ describe('the account', () => {
   })
 })
 
+test('stop ends every session and every agreement at once, on every front, and takes no code', async () => {
+  const browser = await signedIn(service.signer)
+  const bearer = await service.login()
+  const credential = service.credentials['p-256'] as string
+  const hashes = service.digests('stopped by page')
+  const sad = await service.authorize(bearer, credential, hashes)
+  await browser.open('/portal')
+  assert.match(browser.html, /1 signature left/)
+  assert.equal(await browser.submit('/portal/account/stop', {}), 200)
+  assert.match(browser.html, /Everything is stopped/)
+  for (const front of [0, 1])
+    assert.equal((await service.signHash(bearer, credential, sad, hashes, { front })).status, 401)
+  await browser.open('/portal')
+  assert.equal(browser.url, '/portal/sign-in')
+  await service.checkWorld()
+})
+
 describe('the pages', () => {
   test('a form from elsewhere, or without its token, changes nothing', async () => {
     const browser = await signedIn(service.signer)

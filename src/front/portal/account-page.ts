@@ -128,6 +128,12 @@ const cancelReplacement: PageHandler = async ({ sam }, request) => {
   return { to: '/portal?done=stopped' }
 }
 
+/** Everything of the signer ends at once, this session included; takes no code. */
+const stopAll: PageHandler = async ({ sam }, request) => {
+  await askWorker(sam, 'stop', { origin: request.origin, bearer: requireBearer(request), all: true })
+  return { to: '/portal/sign-in?stopped=1', cookies: [{ name: 'session', value: undefined }] }
+}
+
 function page(request: PageRequest, { account, approvals }: Shown, news: Html | undefined): Page {
   const { texts } = request
   const newPassword = field({
@@ -167,7 +173,8 @@ function replacement(request: PageRequest, { replacementFrom }: Account): Html |
 <form method="post" action="/portal/account/stop-replacement">${formStart(request)}<div class="actions"><button class="danger">${texts.stopReplacement}</button></div></form></section>`
 }
 
-function sessions({ texts, lang }: PageRequest, { sessions }: Account): Html {
+function sessions(request: PageRequest, { sessions }: Account): Html {
+  const { texts, lang } = request
   const rows = sessions.map(
     ({ client, endsAt, remembered, signaturesLeft, own }) =>
       html`<li><span>${own ? texts.thisPage : client}</span><span class="faint">${[
@@ -176,7 +183,8 @@ function sessions({ texts, lang }: PageRequest, { sessions }: Account): Html {
         ...(signaturesLeft > 0 ? [texts.filesLeft(signaturesLeft)] : []),
       ].join(' · ')}</span></li>`,
   )
-  return html`<section><h2>${texts.sessions}</h2>${rows.length === 0 ? html`<p>${texts.noSessions}</p>` : html`<ul class="rows">${rows}</ul>`}</section>`
+  return html`<section><h2>${texts.sessions}</h2><ul class="rows">${rows}</ul>
+<form method="post" action="/portal/account/stop">${formStart(request)}<p class="hint">${texts.stopAllHint}</p><div class="actions"><button class="danger">${texts.stopAll}</button></div></form></section>`
 }
 
 function authenticators(request: PageRequest, { authenticators }: Account): Html {
@@ -213,5 +221,6 @@ export const accountPages = {
   'POST /portal/account/remove-authenticator': removeAuthenticator,
   'POST /portal/account/new-passkey': beginPasskey,
   'POST /portal/account/passkey': registerPasskey,
+  'POST /portal/account/stop': stopAll,
   'POST /portal/account/stop-replacement': cancelReplacement,
 } as const

@@ -1,6 +1,6 @@
 import { ServiceError } from '../../errors.js'
 import { askWorker } from '../worker.js'
-import { html } from './html.js'
+import { type Html, html } from './html.js'
 import { field, formStart, message, type Page, type PageHandler, type PageRequest } from './page.js'
 
 /** The sign-in page, from which the way leads back to `next`, a path of our own. */
@@ -17,7 +17,11 @@ function ownPath(path: string | undefined): string {
 
 const show: PageHandler = async (_services, request) => {
   const { query, texts } = request
-  return page(request, ownPath(query.next), query.over === undefined ? undefined : texts.sessionOver)
+  const news =
+    query.stopped !== undefined
+      ? message('good', texts.stoppedAll)
+      : message('bad', query.over === undefined ? undefined : texts.sessionOver)
+  return page(request, ownPath(query.next), news)
 }
 
 const signIn: PageHandler = async ({ sam }, request) => {
@@ -33,7 +37,7 @@ const signIn: PageHandler = async ({ sam }, request) => {
     return { to: next, cookies: [{ name: 'session', value: token, seconds: expiresIn }] }
   } catch (error) {
     if (!(error instanceof ServiceError && error.code === 'login_failed')) throw error
-    return { ...page(request, next, texts.signInFailed), status: 400 }
+    return { ...page(request, next, message('bad', texts.signInFailed)), status: 400 }
   }
 }
 
@@ -47,13 +51,13 @@ const signOut: PageHandler = async ({ sam }, { bearer, origin }) => {
   return { to: '/portal/sign-in', cookies: [{ name: 'session', value: undefined }] }
 }
 
-function page(request: PageRequest, next: string, problem: string | undefined): Page {
+function page(request: PageRequest, next: string, news: Html | undefined): Page {
   const { texts, form } = request
   // Whom the client that sent the signer here means; he may be somebody else.
   const login = form.login ?? new URLSearchParams(next.split('?')[1]).get('login') ?? undefined
   return {
     title: texts.signIn,
-    body: html`<p class="lead">${texts.signInLead}</p>${message('bad', problem)}
+    body: html`<p class="lead">${texts.signInLead}</p>${news}
 <form class="card" method="post" action="/portal/sign-in">${formStart(request)}<input type="hidden" name="next" value="${next}">
 ${field({ name: 'login', label: texts.login, autocomplete: 'username', ...(login === undefined ? {} : { value: login }) })}
 ${field({ name: 'password', label: texts.password, type: 'password', autocomplete: 'current-password' })}

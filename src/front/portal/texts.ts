@@ -80,7 +80,10 @@ const en = {
   changePassword: 'Change the password',
   passwordChanged: 'Your password is changed. All other logins have ended.',
   sessions: 'Open sessions',
-  noSessions: 'Nobody is signed in for you.',
+  stopAll: 'Stop everything',
+  stopAllHint:
+    'Ends every session and every agreement to sign at once, this page included. Nothing more is signed until you agree again.',
+  stoppedAll: 'Everything is stopped: all sessions and all agreements to sign have ended.',
   thisPage: 'this page',
   until: (when: string) => `until ${when}`,
   filesLeft: (n: number) => (n === 1 ? '1 signature left' : `${n} signatures left`),
@@ -211,7 +214,10 @@ const pl: Texts = {
   changePassword: 'Zmień hasło',
   passwordChanged: 'Hasło zmienione. Wszystkie inne sesje zostały zakończone.',
   sessions: 'Otwarte sesje',
-  noSessions: 'Nikt nie jest zalogowany w Twoim imieniu.',
+  stopAll: 'Zatrzymaj wszystko',
+  stopAllHint:
+    'Kończy natychmiast wszystkie sesje i wszystkie zgody na podpis, także tę stronę. Nic więcej nie zostanie podpisane bez Twojej nowej zgody.',
+  stoppedAll: 'Wszystko zatrzymane: wszystkie sesje i zgody na podpis zostały zakończone.',
   thisPage: 'ta strona',
   until: (when) => `do ${when}`,
   filesLeft: (n) => `pozostałe podpisy: ${n}`,
