@@ -70,7 +70,15 @@ export interface Account {
   readonly replacementFrom?: string
 }
 
-export type ApprovalKind = 'service' | 'credential'
+export type ApprovalKind = 'service' | 'credential' | 'deletion'
+
+/** What a token of an approval is good for (CSC API v2.2 §8.2.2). */
+export const SCOPE_OF_KIND = {
+  service: 'service',
+  credential: 'credential',
+  deletion: 'credential-deletion',
+} as const satisfies Record<ApprovalKind, string>
+export type TokenScope = (typeof SCOPE_OF_KIND)[ApprovalKind]
 
 /** An approval as its signer sees it. */
 export interface ShownApproval {
@@ -291,6 +299,17 @@ export interface FrontVerbs {
     request: { origin: Origin; name: string; tokenHash: string; confirmation?: string }
     response: { expiresIn: number }
   }
+  /** Deletes the credential that a token of scope `credential-deletion` names: once. */
+  deleteCredential: {
+    request: {
+      origin: Origin
+      bearer: string
+      credentialId: string
+      /** As in RFC 5280 §5.3.1, where the client wants it revoked, too. */
+      revocationReason?: number
+    }
+    response: Record<string, never>
+  }
   /** Ends everything that was made of an approval. */
   revokeGrant: {
     request: { origin: Origin; name: string; why: 'token_revoked' | 'code_replayed' | 'refresh_token_replayed' }
@@ -454,15 +473,15 @@ export interface AdminVerbs {
       auth?: ClientAuth
       /** JSON Web Key Set of a client that has no secret, JSON. */
       jwks?: string
-      /** Both, unless said. */
-      scopes?: ApprovalKind[]
+      /** `service` and `credential`, unless said. */
+      scopes?: TokenScope[]
     }
     /** The secret, of a client that has one. */
     response: { clientId: string; clientSecret?: string }
   }
   /** What is absent stays as it is. Another way to prove who it is takes a new client. */
   'client.change': {
-    request: { clientId: string; name?: string; redirectUris?: string[]; jwks?: string; scopes?: ApprovalKind[] }
+    request: { clientId: string; name?: string; redirectUris?: string[]; jwks?: string; scopes?: TokenScope[] }
     response: Record<string, never>
   }
   /** The signers whose credentials a client reaches with a token of its own. */

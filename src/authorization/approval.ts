@@ -1,17 +1,16 @@
 import { createHmac, hash } from 'node:crypto'
-import type { Origin } from '../activation.js'
+import type { ApprovalKind, Origin } from '../activation.js'
 import type { AuditEvent } from '../audit/event.js'
 import type { Tx } from '../audit/transaction-log.js'
 import { type RowBinding, TamperedRow } from '../binding.js'
 import type { Credential } from '../credentials/credential.js'
 import { readCredential } from '../credentials/credential-store.js'
+import { allowsClient } from '../credentials/policy.js'
 import { requireUsable } from '../credentials/require-usable.js'
 import type { DigestAlgorithm } from '../digest.js'
 import { ServiceError } from '../errors.js'
+import type { Caller } from '../identity/caller.js'
 import type { ApprovalId, ClientId, CredentialId, SessionId, SignerId } from '../ids.js'
-
-/** What a signer is asked to agree to: to let a client act, or to signatures with one credential. */
-export type ApprovalKind = 'service' | 'credential'
 
 /** What a signer is asked to agree to on our own pages, and what became of it, as the database keeps it. */
 export interface Approval {
@@ -20,7 +19,7 @@ export interface Approval {
   readonly name_hash: Uint8Array
   readonly kind: ApprovalKind
   readonly way: 'oauth' | 'handle'
-  /** A grant (`exchanged`) that was revoked is `denied` again. */
+  /** What was revoked after it was exchanged, or is used up, is `denied` again. */
   readonly state: 'pending' | 'approved' | 'denied' | 'exchanged'
   readonly client_id: ClientId
   /** The session that asked, of a handle. */
@@ -39,7 +38,7 @@ export interface Approval {
   /** Whether the signer chose that the client may come back without asking. */
   readonly remember: boolean
   readonly nonce: Uint8Array
-  /** JSON: which factor agreed, and in which session of our pages. */
+  /** JSON: which factor agreed, in which session of our pages, and for what is used once, the SHA-256 of its token. */
   readonly evidence: string | null
   readonly created_at: Date
   /** Until when it can be answered; of a remembered one that was exchanged, until when the client may come back. */
@@ -113,11 +112,11 @@ export function comparisonCode(
 export function approvalStatement(
   a: Pick<
     Approval,
-    'id' | 'client_id' | 'credential_id' | 'digest_algorithm' | 'digests' | 'total' | 'nonce' | 'expires_at'
+    'id' | 'kind' | 'client_id' | 'credential_id' | 'digest_algorithm' | 'digests' | 'total' | 'nonce' | 'expires_at'
   >,
 ): string {
   return [
-    'paraph/approve/v1',
+    a.kind === 'credential' ? 'paraph/approve/v1' : `paraph/approve-${a.kind}/v1`,
     Buffer.from(a.nonce).toString('base64url'),
     a.id,
     a.client_id,
@@ -190,21 +189,35 @@ export async function writeApproval(
 }
 
 /**
- * The signer's usable credential that the approval names, if its policy allows what is asked for.
+ * The signer's usable credential that the approval names, if its policy allows what is asked for; to delete it, it need
+ * not be usable, but have its key.
  * @throws ServiceError `credential_unknown`, `client_not_allowed`, `credential_disabled`, `certificate_expired`, `signature_count_too_high`,
  *   `digests_missing`; TamperedRow
  */
 export async function requireApprovable(
   tx: Tx,
   binding: RowBinding,
-  asked: Pick<Approval, 'total' | 'digests' | 'client_id'>,
+  asked: Pick<Approval, 'kind' | 'total' | 'digests' | 'client_id'>,
   whose: { signer: SignerId; credential: CredentialId },
   now: number,
 ): Promise<Credential> {
   const found = await readCredential(tx, binding, whose.credential)
-  const credential = requireUsable({ signerId: whose.signer, clientId: asked.client_id }, found, now)
+  const caller = { signerId: whose.signer, clientId: asked.client_id }
+  if (asked.kind === 'deletion') return requireDeletable(caller, found)
+  const credential = requireUsable(caller, found, now)
   if (asked.total === null || asked.total > credential.multisign) throw new ServiceError('signature_count_too_high')
   if (asked.digests === null && credential.scal === '2') throw new ServiceError('digests_missing')
+  return credential
+}
+
+/** @throws ServiceError `credential_unknown` also for one without a certificate, `client_not_allowed` */
+function requireDeletable(
+  caller: Pick<Caller, 'signerId' | 'clientId'>,
+  credential: Credential | undefined,
+): Credential {
+  const there = credential?.state === 'active' || credential?.state === 'suspended'
+  if (!there || credential.signer_id !== caller.signerId) throw new ServiceError('credential_unknown')
+  if (!allowsClient(credential, caller.clientId)) throw new ServiceError('client_not_allowed')
   return credential
 }
 

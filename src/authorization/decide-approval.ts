@@ -29,8 +29,8 @@ import {
 type Approve = FrontVerbs['approve']['request']
 
 /**
- * The signer's yes, on our own page: his factors, verified, for signatures; a fresh session of the page for letting a
- * client act. Durable on return, in one transaction: the code is burned, the approval says so, and so does the log. It
+ * The signer's yes, on our own page: his factors, verified; for letting a client act, a fresh session of the page is
+ * enough. Durable on return, in one transaction: the code is burned, the approval says so, and so does the log. It
  * authorizes nothing yet: whoever asked exchanges it, once.
  * @throws ServiceError `token_unknown`, `token_expired`, `scope_missing`, `approval_unknown` also for one that is
  *   answered already, what `requireApprovable` and `verifyFactors` throw; TamperedRow
@@ -112,7 +112,7 @@ type Empty = { [key: string]: never }
 interface Opened {
   readonly caller: Caller
   readonly approval: Approval
-  /** Of signatures. */
+  /** Of signatures, or the one to delete. */
   readonly credential: Credential | undefined
 }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { FrontVerbs, Origin } from '../activation.js'
+import { type FrontVerbs, type Origin, SCOPE_OF_KIND } from '../activation.js'
 import type { AuditEvent } from '../audit/event.js'
 import type { Record, Tx } from '../audit/transaction-log.js'
 import { isRefusal, reasonOf } from '../binding.js'
@@ -13,6 +13,7 @@ import { type AuthorizationId, type ClientId, type CredentialId, newId, type Ses
 import { type Approval, lockApproval, requireApprovable, writeApproval } from './approval.js'
 import { insertAuthorization } from './authorization.js'
 import type { ApprovalServices } from './request-approval.js'
+import { withToken } from './spend-approval.js'
 
 /** How long after the signer's yes an approval can be exchanged, in seconds: longer than a code lives. */
 const EXCHANGE_SECONDS = 120
@@ -45,6 +46,8 @@ export async function exchangeApproval(
       await writeApproval(tx, binding, given, {
         state: 'exchanged',
         exchanged_at: now,
+        // What this token does it does by the approval, which therefore knows it.
+        ...(given.kind === 'deletion' ? { evidence: withToken(given.evidence, request.tokenHash) } : {}),
         ...(given.remember ? { expires_at: new Date(now.getTime() + GRANT_SECONDS * 1000) } : {}),
       })
       const opened = await openSession(tx, {
@@ -326,13 +329,13 @@ async function issueToken(
 ): Promise<void> {
   const { hash, session, endsAt, confirmation = null } = token
   const common = { session, signer: signer_id, client: client_id }
-  await insertToken(tx, { ...common, hash, scope: kind, family: id, approval: id, confirmation, endsAt })
+  await insertToken(tx, { ...common, hash, scope: SCOPE_OF_KIND[kind], family: id, approval: id, confirmation, endsAt })
   record({
     type: 'auth.token_issued',
     outcome: 'ok',
     actor: { kind: 'signer', id: signer_id },
     origin,
-    facts: { scope: kind },
+    facts: { scope: SCOPE_OF_KIND[kind] },
     evidence: { ...common, approval: id },
   })
 }

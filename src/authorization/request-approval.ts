@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { FrontVerbs } from '../activation.js'
+import { type FrontVerbs, SCOPE_OF_KIND } from '../activation.js'
 import type { AuditEvent } from '../audit/event.js'
 import type { TransactionLog, Tx } from '../audit/transaction-log.js'
 import { isRefusal, type RowBinding, reasonOf } from '../binding.js'
@@ -51,9 +51,9 @@ export async function requestApproval(
     return await transactions.transact(async (tx, record) => {
       const asker = await requireAsker(tx, binding, request)
       const asked = request.kind === 'credential' ? requireAcceptable(request) : { total: null, digests: null }
-      const credential = request.kind === 'credential' ? credentialOf(request) : null
+      const credential = request.kind === 'service' ? null : credentialOf(request)
       if (asker.caller !== undefined && credential !== null) {
-        const wish = { ...asked, client_id: asker.caller.clientId }
+        const wish = { ...asked, kind: request.kind, client_id: asker.caller.clientId }
         await requireApprovable(tx, binding, wish, { signer: asker.caller.signerId, credential }, clock.now())
       }
       const approval = await insertApproval(tx, binding, request, asker, asked, credential)
@@ -89,7 +89,10 @@ async function requireAsker(tx: Tx, binding: RowBinding, request: Request): Prom
     return { client: caller.clientId, caller }
   }
   const client = await requireClient(tx, binding, request.clientId)
-  if (!client.scopes.includes(request.kind) || !redirectAllowed(client.redirect_uris, request.redirectUri)) {
+  if (
+    !client.scopes.includes(SCOPE_OF_KIND[request.kind]) ||
+    !redirectAllowed(client.redirect_uris, request.redirectUri)
+  ) {
     throw new ServiceError('client_unknown')
   }
   return { client: client.id, caller: undefined }

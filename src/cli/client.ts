@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import type { AdminVerbs, ApprovalKind } from '../activation.js'
+import { type AdminVerbs, SCOPE_OF_KIND, type TokenScope } from '../activation.js'
 import { type AdminOptions, adminCommand, callWorker, given } from './admin.js'
 import { facts, print, table } from './output.js'
 import { keptIn } from './secret-out.js'
@@ -17,10 +17,9 @@ the service's own pages.`
 
 const REDIRECT_URI = 'where signers return to, may be repeated: https, or http to this computer'
 const JWKS = 'file with its public keys (private-key-jwt), or its certificates as x5c (tls): a JSON Web Key Set'
-const SCOPE = new Option('--scope <scope...>', 'what it may ask for; both unless said').choices([
-  'service',
-  'credential',
-])
+const SCOPE = new Option('--scope <scope...>', 'what it may ask for; service and credential unless said').choices(
+  Object.values(SCOPE_OF_KIND),
+)
 const SECRET_OUT = 'write the secret to the new FILE, readable by you only, instead of printing it'
 
 /** Adds `paraph client`. */
@@ -93,7 +92,7 @@ interface SecretOptions extends AdminOptions {
 interface Registered extends AdminOptions {
   readonly redirectUri?: string[]
   readonly jwks?: string
-  readonly scope?: ApprovalKind[]
+  readonly scope?: TokenScope[]
 }
 
 async function create(

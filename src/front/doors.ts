@@ -4,6 +4,7 @@ import { loginDoors } from './csc/auth-login.js'
 import { revokeDoors } from './csc/auth-revoke.js'
 import { authorizeDoors } from './csc/credentials-authorize.js'
 import { authorizeCheckDoors } from './csc/credentials-authorize-check.js'
+import { deleteDoors } from './csc/credentials-delete.js'
 import { extendDoors } from './csc/credentials-extend.js'
 import { credentialInfoDoors } from './csc/credentials-info.js'
 import { listDoors } from './csc/credentials-list.js'
@@ -37,6 +38,7 @@ export function allDoors(
     ...extendDoors(services),
     ...sendCodeDoors(services),
     ...authorizeCheckDoors(services),
+    ...deleteDoors(services),
     ...signHashDoors(services),
     ...sessionDoors(services, bearer),
     ...pageDoors(contract, health),

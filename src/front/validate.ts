@@ -23,6 +23,8 @@ interface Member {
   readonly also: string | undefined
   readonly required: boolean
   readonly validate: ValidateFunction
+  /** Of an object whose own members are told apart. */
+  readonly members: readonly Member[] | undefined
   readonly texts: Record<'x-missing' | 'x-invalid' | 'x-too-many', string>
 }
 
@@ -49,32 +51,51 @@ export function schemaAt(ajv: Ajv2020, pointer: string): ValidateFunction {
 
 /**
  * The check of a request body. Each member is validated on its own and only up to its first fault, so that a hostile
- * body costs little; a missing member or a wrong type in any of them is told before a wrong value in any.
+ * body costs little; of one that is a named object itself, each member. A missing member or a wrong type in any of them
+ * is told before a wrong value in any.
  * @throws Error at start when the body's schema is not a plain object under `#/components/schemas`
  */
 export function bodyCheck(ajv: Ajv2020, document: Document, schema: Schema): BodyCheck {
   const members = membersOf(ajv, document, schema)
   return (body) => {
     if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new ServiceError('request_malformed')
-    const given = body as Record<string, unknown>
-    const taken: Record<string, unknown> = {}
-    let wrongValue: string | undefined
-    for (const member of members) {
-      const value = givenValue(given, member)
-      if (value === undefined) {
-        if (member.required) throw refused(member.texts['x-missing'])
-        continue
-      }
-      if (!member.validate(value)) {
-        const kind = TEXT_OF_KEYWORD[member.validate.errors?.[0]?.keyword ?? ''] ?? 'x-invalid'
-        if (kind === 'x-missing') throw refused(member.texts[kind])
-        wrongValue ??= member.texts[kind]
-      }
-      if (value !== null) taken[member.name] = value
-    }
+    const { taken, wrongValue } = take(members, body as Record<string, unknown>)
     if (wrongValue !== undefined) throw refused(wrongValue)
     return taken
   }
+}
+
+interface Taken {
+  readonly taken: Record<string, unknown>
+  /** Text of the first value that is wrong. */
+  readonly wrongValue: string | undefined
+}
+
+/** @throws ServiceError `parameter_invalid` for what is missing or of another type */
+function take(members: readonly Member[], given: Record<string, unknown>): Taken {
+  const taken: Record<string, unknown> = {}
+  let wrongValue: string | undefined
+  for (const member of members) {
+    const value = givenValue(given, member)
+    if (value === undefined) {
+      if (member.required) throw refused(member.texts['x-missing'])
+      continue
+    }
+    if (member.members !== undefined) {
+      if (typeof value !== 'object' || value === null || Array.isArray(value)) throw refused(member.texts['x-missing'])
+      const inner = take(member.members, value as Record<string, unknown>)
+      wrongValue ??= inner.wrongValue
+      taken[member.name] = inner.taken
+      continue
+    }
+    if (!member.validate(value)) {
+      const kind = TEXT_OF_KEYWORD[member.validate.errors?.[0]?.keyword ?? ''] ?? 'x-invalid'
+      if (kind === 'x-missing') throw refused(member.texts[kind])
+      wrongValue ??= member.texts[kind]
+    }
+    if (value !== null) taken[member.name] = value
+  }
+  return { taken, wrongValue }
 }
 
 /** The check of an operation's own headers, none of which is required. */
@@ -118,6 +139,10 @@ function membersOf(ajv: Ajv2020, document: Document, reference: Schema): Member[
       also: resolved['x-also'],
       required: schema.required?.includes(name) ?? false,
       validate: schemaAt(ajv, `${$ref}/properties/${name}`),
+      members:
+        property.$ref !== undefined && resolved.properties !== undefined
+          ? membersOf(ajv, document, property)
+          : undefined,
       texts: {
         'x-missing': resolved['x-missing'] ?? `Missing (or invalid type) ${type} parameter ${name}`,
         'x-invalid': resolved['x-invalid'] ?? `Invalid parameter ${name}`,

@@ -560,6 +560,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/csc/v2/credentials/delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Delete a credential
+         * @description CSC v2.2 §11.5. Takes a token of scope `credential-deletion`, once, for the credential that its signer agreed to
+         *     delete. The key is destroyed; what was authorized with it and not used ends.
+         */
+        post: operations["v2CredentialsDelete"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/csc/v1/credentials/extendTransaction": {
         parameters: {
             query?: never;
@@ -1264,6 +1285,20 @@ export interface components {
             handle: string;
             clientData?: components["schemas"]["ClientData"];
         };
+        DeleteRequest: {
+            credentialDeletionRequest: components["schemas"]["CredentialDeletionRequest"];
+            clientData?: components["schemas"]["ClientData"];
+        };
+        CredentialDeletionRequest: {
+            credentialID: string;
+            /** @description Whether the certificate shall be revoked, too. */
+            revoke?: boolean | null;
+            /**
+             * @description RFC 5280, 5.3.1. Required with `revoke`.
+             * @enum {integer|null}
+             */
+            revocationReason?: 0 | 1 | 2 | 3 | 4 | 5 | 6 | 8 | 9 | 10 | null;
+        };
         /** @description From `credentials/authorize`, `credentials/authorizeCheck` or `credentials/extendTransaction`. */
         SAD: string;
         /** @description One of the credential's `key.algo`. */
@@ -1633,6 +1668,8 @@ export type ExtendRequestV1 = components['schemas']['ExtendRequestV1'];
 export type ExtendRequestV2 = components['schemas']['ExtendRequestV2'];
 export type AuthorizePending = components['schemas']['AuthorizePending'];
 export type AuthorizeCheckRequest = components['schemas']['AuthorizeCheckRequest'];
+export type DeleteRequest = components['schemas']['DeleteRequest'];
+export type CredentialDeletionRequest = components['schemas']['CredentialDeletionRequest'];
 export type Sad = components['schemas']['SAD'];
 export type SignAlgo = components['schemas']['SignAlgo'];
 export type SignAlgoParams = components['schemas']['SignAlgoParams'];
@@ -1911,8 +1948,8 @@ export interface operations {
                 /** @description Exactly as registered. May be absent where one is. */
                 redirect_uri?: string;
                 /** @description `service` where neither this nor `authorization_details` is given. */
-                scope?: "service" | "credential";
-                /** @description JSON (RFC 9396) with one entry of type `credential`. Not beside `scope` and the CSC parameters. */
+                scope?: "service" | "credential" | "credential-deletion";
+                /** @description JSON (RFC 9396) with one entry of type `credential` or `credential-deletion`. Not beside `scope` and the CSC parameters. */
                 authorization_details?: string;
                 code_challenge?: string;
                 code_challenge_method?: "S256";
@@ -2127,8 +2164,8 @@ export interface operations {
                 /** @description Exactly as registered. May be absent where one is. */
                 redirect_uri?: string;
                 /** @description `service` where neither this nor `authorization_details` is given. */
-                scope?: "service" | "credential";
-                /** @description JSON (RFC 9396) with one entry of type `credential`. Not beside `scope` and the CSC parameters. */
+                scope?: "service" | "credential" | "credential-deletion";
+                /** @description JSON (RFC 9396) with one entry of type `credential` or `credential-deletion`. Not beside `scope` and the CSC parameters. */
                 authorization_details?: string;
                 code_challenge?: string;
                 code_challenge_method?: "S256";
@@ -2343,8 +2380,8 @@ export interface operations {
                 /** @description Exactly as registered. May be absent where one is. */
                 redirect_uri?: string;
                 /** @description `service` where neither this nor `authorization_details` is given. */
-                scope?: "service" | "credential";
-                /** @description JSON (RFC 9396) with one entry of type `credential`. Not beside `scope` and the CSC parameters. */
+                scope?: "service" | "credential" | "credential-deletion";
+                /** @description JSON (RFC 9396) with one entry of type `credential` or `credential-deletion`. Not beside `scope` and the CSC parameters. */
                 authorization_details?: string;
                 code_challenge?: string;
                 code_challenge_method?: "S256";
@@ -2811,6 +2848,37 @@ export interface operations {
             413: components["responses"]["TooLarge"];
             415: components["responses"]["NotJson"];
             429: components["responses"]["TooOften"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    v2CredentialsDelete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeleteRequest"];
+            };
+        };
+        responses: {
+            /** @description The credential is gone */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            405: components["responses"]["OtherMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["NotJson"];
             500: components["responses"]["Failed"];
             503: components["responses"]["Unavailable"];
         };

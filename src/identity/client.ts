@@ -17,7 +17,7 @@ export interface Client {
   readonly auth_method: ClientAuthMethod
   /** JSON Web Key Set, JSON. */
   readonly jwks: string | null
-  /** What it may ask for: `service`, `credential`. */
+  /** What it may ask for: scopes of tokens. */
   readonly scopes: readonly string[]
   /** Grows with each change of the row. */
   readonly version: number

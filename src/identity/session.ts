@@ -1,4 +1,4 @@
-import type { Origin } from '../activation.js'
+import type { Origin, TokenScope } from '../activation.js'
 import type { Record, Tx } from '../audit/transaction-log.js'
 import { type ClientId, newId, type SessionId, type SignerId } from '../ids.js'
 import { newSecretValue, secretHash } from './secret-value.js'
@@ -40,7 +40,7 @@ export interface OutsideToken {
   readonly session: SessionId
   readonly signer: SignerId | null
   readonly client: ClientId
-  readonly scope: 'service' | 'credential'
+  readonly scope: TokenScope
   readonly family: string
   readonly approval: string | null
   /** The key or certificate that must come with it, as the column says it. */

@@ -1,5 +1,5 @@
 import { Ajv, type JSONSchemaType, type ValidateFunction } from 'ajv'
-import type { AdminVerb, AdminVerbs } from '../activation.js'
+import { type AdminVerb, type AdminVerbs, SCOPE_OF_KIND } from '../activation.js'
 import { ServiceError } from '../errors.js'
 import { FACTOR_KINDS } from '../factor-kind.js'
 import { KEY_SPECS } from '../hsm/hsm.js'
@@ -25,7 +25,7 @@ const redirectUris = {
   items: { type: 'string', format: 'redirect-uri', maxLength: 2048 },
 } as const
 const jwks = { type: 'string', format: 'public-jwks', maxLength: 65_536 } as const
-const scopes = { type: 'array', minItems: 1, uniqueItems: true, items: { enum: ['service', 'credential'] } } as const
+const scopes = { type: 'array', minItems: 1, uniqueItems: true, items: { enum: Object.values(SCOPE_OF_KIND) } } as const
 
 const object = (required: Record<string, unknown>, optional: Record<string, unknown> = {}) => ({
   type: 'object',

@@ -89,7 +89,12 @@ const schemas: Record<FrontVerb, object> = {
   extend: object({ origin, bearer: value, sad: value, credentialId: value }, { digests, digestAlgorithm: algorithm }),
   requestApproval: {
     ...object(
-      { origin, name: value, kind: { enum: ['service', 'credential'] }, way: { enum: ['oauth', 'handle'] } },
+      {
+        origin,
+        name: value,
+        kind: { enum: ['service', 'credential', 'deletion'] },
+        way: { enum: ['oauth', 'handle'] },
+      },
       {
         clientId: text,
         redirectUri: value,
@@ -121,6 +126,10 @@ const schemas: Record<FrontVerb, object> = {
   exchange: object({ origin, name: value, tokenHash: sha256 }, { confirmation }),
   collect: object({ origin, bearer: value, name: value }),
   refreshGrant: object({ origin, name: value, tokenHash: sha256 }, { confirmation }),
+  deleteCredential: object(
+    { origin, bearer: value, credentialId: value },
+    { revocationReason: { type: 'integer', minimum: 0, maximum: 10 } },
+  ),
   revokeGrant: object({
     origin,
     name: value,

@@ -7,6 +7,7 @@ import { Sequence } from '../audit/sequence.js'
 import { TransactionLog } from '../audit/transaction-log.js'
 import { authorize } from '../authorization/authorize.js'
 import { approve, deny } from '../authorization/decide-approval.js'
+import { deleteCredential } from '../authorization/delete-credential.js'
 import {
   collectApproval,
   exchangeApproval,
@@ -190,6 +191,7 @@ export async function startWorker(
     deny: (request) => deny(services, request),
     exchange: (request) => exchangeApproval(services, request),
     collect: (request) => collectApproval(services, request),
+    deleteCredential: (request) => deleteCredential(services, request),
     refreshGrant: (request) => refreshGrant(services, request),
     revokeGrant: (request) => revokeGrant(services, request),
     revokeAccess: (request) => revokeAccessToken(services, request),

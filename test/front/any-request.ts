@@ -15,8 +15,8 @@ export interface AnyRequest {
 /** What the requests may be about. */
 export interface Known {
   readonly credentials: readonly string[]
-  /** Values of the Authorization header: of a caller who may ask, and of those who may not. */
-  readonly right: string
+  /** Values of the Authorization header: of a caller who may ask, by the scope that it takes, and of those who may not. */
+  readonly right: Readonly<Record<string, string>>
   readonly wrong: readonly string[]
 }
 
@@ -38,6 +38,11 @@ export const operations: readonly FuzzedOperation[] = Object.entries(document.pa
       operation,
     })),
 )
+
+/** The header of whoever may ask for this. */
+export function rightFor(known: Known, { operation }: FuzzedOperation): string {
+  return known.right[operation.security?.[0]?.bearer?.[0] ?? 'service'] as string
+}
 
 const A = digestOf('a')
 const B = digestOf('b')
@@ -172,9 +177,9 @@ const extraHeaders = fc.record(
   { requiredKeys: [] },
 )
 
-function headersOf(known: Known): fc.Arbitrary<Record<string, string>> {
+function headersOf(known: Known, right: string): fc.Arbitrary<Record<string, string>> {
   const authorization = fc.oneof(
-    { weight: 12, arbitrary: fc.constant(known.right) },
+    { weight: 12, arbitrary: fc.constant(right) },
     { weight: 6, arbitrary: fc.constantFrom(...known.wrong) },
     { weight: 1, arbitrary: visible },
     { weight: 1, arbitrary: visible.map((text) => `Bearer ${text}`) },
@@ -202,7 +207,8 @@ function headersOf(known: Known): fc.Arbitrary<Record<string, string>> {
   }))
 }
 
-export function anyRequest({ method, path, operation }: FuzzedOperation, known: Known): fc.Arbitrary<AnyRequest> {
+export function anyRequest(fuzzed: FuzzedOperation, known: Known): fc.Arbitrary<AnyRequest> {
+  const { method, path, operation } = fuzzed
   const schema = operation.requestBody?.content['application/json']?.schema
   const verb = fc.oneof(
     { weight: 20, arbitrary: fc.constant(method) },
@@ -212,10 +218,12 @@ export function anyRequest({ method, path, operation }: FuzzedOperation, known: 
     { weight: 9, arbitrary: fc.constant('') },
     fc.webQueryParameters().map((text) => `?${text}`),
   )
-  return fc.tuple(verb, query, headersOf(known), payloadOf(schema, known)).map(([asked, search, headers, payload]) => ({
-    method: asked,
-    url: `${path}${search}`,
-    headers,
-    ...(payload === undefined || asked === 'GET' || asked === 'HEAD' ? {} : { payload }),
-  }))
+  return fc
+    .tuple(verb, query, headersOf(known, rightFor(known, fuzzed)), payloadOf(schema, known))
+    .map(([asked, search, headers, payload]) => ({
+      method: asked,
+      url: `${path}${search}`,
+      headers,
+      ...(payload === undefined || asked === 'GET' || asked === 'HEAD' ? {} : { payload }),
+    }))
 }

@@ -80,7 +80,10 @@ test('only what is meant to be open is open', () => {
       'logo',
     ],
   )
-  assert.deepEqual([...new Set(operations.flatMap(({ scopes }) => scopes ?? []))], ['service', 'credential'])
+  assert.deepEqual(
+    [...new Set(operations.flatMap(({ scopes }) => scopes ?? []))],
+    ['service', 'credential', 'credential-deletion'],
+  )
   assert.deepEqual(
     operations.filter(({ scopes }) => scopes?.includes('credential')).map(({ id }) => id),
     ['v2CredentialsInfo', 'v2SignHash'],

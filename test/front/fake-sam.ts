@@ -101,6 +101,7 @@ const HEALTHY: Partial<Replies> = {
   }),
   refresh: () => ({ accessToken: 'access2', refreshToken: 'refresh2', expiresIn: 180 }),
   revoke: () => ({}),
+  deleteCredential: () => ({}),
   authorize: () => ({ sad: 'sad', expiresIn: 180 }),
   sendCode: () => ({}),
   stop: () => ({}),

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import type { FrontVerb } from '../../src/activation.js'
 import { type ErrorCode, ServiceError } from '../../src/errors.js'
 import { isRequestOf } from '../../src/sam/verb-schemas.js'
-import { type AnyRequest, anyRequest, type FuzzedOperation, type Known } from './any-request.js'
+import { type AnyRequest, anyRequest, type FuzzedOperation, type Known, rightFor } from './any-request.js'
 import type { TestFront } from './helpers.js'
 
 /** What a worker may refuse each verb for, as far as the front has to tell it. */
@@ -13,6 +13,7 @@ const REFUSALS = {
   refresh: ['refresh_token_unknown', 'overloaded', 'unavailable'],
   revoke: ['revoke_token_unknown', 'token_expired', 'unavailable'],
   authorize: ['code_rejected', 'pin_locked', 'digests_missing', 'certificate_expired', 'token_unknown', 'unavailable'],
+  deleteCredential: ['token_expired', 'token_unknown', 'unavailable'],
   sign: ['sad_unknown', 'digest_not_authorized', 'retry_in_progress', 'retry_spent', 'retry_contradicts', 'overloaded'],
 } as const satisfies Partial<Record<FrontVerb, readonly ErrorCode[]>>
 type Verb = keyof typeof REFUSALS
@@ -26,7 +27,7 @@ export async function knownTo(front: TestFront): Promise<Known> {
     `Bearer ${(await seed.session(signer, options)).token}`
   return {
     credentials: [await seed.credential(signer), await seed.credential(signer, { spec: 'p-256', scal: '1' })],
-    right: `Bearer ${token}`,
+    right: { service: `Bearer ${token}`, 'credential-deletion': await bearer({ scope: 'credential-deletion' }) },
     wrong: [
       await bearer({ scope: 'other' }),
       await bearer({ kind: 'refresh' }),
@@ -47,7 +48,7 @@ export async function rowCounts({ seed }: TestFront): Promise<unknown> {
  * @param refusal which of its refusals a worker gives; undefined where it does what it is asked
  * @returns the status
  */
-async function ask(front: TestFront, known: Known, request: AnyRequest, refusal: number | undefined): Promise<number> {
+async function ask(front: TestFront, right: string, request: AnyRequest, refusal: number | undefined): Promise<number> {
   front.sam.requests.length = 0
   front.sam.heal()
   if (refusal !== undefined) {
@@ -68,7 +69,7 @@ async function ask(front: TestFront, known: Known, request: AnyRequest, refusal:
   assert.ok(asked.length <= 1, 'one request is one verb')
   for (const { verb, body: sent } of asked) {
     assert.ok(isRequestOf(verb, sent), `a worker takes ${verb} as it is sent`)
-    assert.ok(OPEN.includes(verb) || request.headers.authorization === known.right, `${verb} for whom it may be`)
+    assert.ok(OPEN.includes(verb) || request.headers.authorization === right, `${verb} for whom it may be`)
   }
   return status
 }
@@ -84,7 +85,7 @@ export async function fuzzOperation(
   const refusal = fc.option(fc.nat({ max: 5 }), { nil: undefined, freq: 2 })
   await fc.assert(
     fc.asyncProperty(anyRequest(operation, known), refusal, async (request, which) => {
-      const status = await ask(front, known, request, which)
+      const status = await ask(front, rightFor(known, operation), request, which)
       statuses.set(status, (statuses.get(status) ?? 0) + 1)
     }),
     parameters,

@@ -7,7 +7,7 @@ import type { ClientRow, FrontReads } from '../reads.js'
 import type { SamClient } from '../sam-client.js'
 import { askWorker } from '../worker.js'
 import { toOAuthError, tooMany } from './errors.js'
-import { CREDENTIAL_TYPES } from './wish.js'
+import { RICH_SCOPES, typesOf } from './wish.js'
 
 /** What an adapter works with. */
 export interface AdapterServices {
@@ -260,7 +260,7 @@ function metadataOf(row: ClientRow): object {
       ...(redirects ? ['authorization_code', 'refresh_token'] : []),
       ...(confidential && row.scopes.includes('service') ? ['client_credentials'] : []),
     ],
-    authorization_details_types: row.scopes.includes('credential') ? [...CREDENTIAL_TYPES] : [],
+    authorization_details_types: RICH_SCOPES.filter((scope) => row.scopes.includes(scope)).flatMap(typesOf),
     tls_client_certificate_bound_access_tokens: row.auth_method === 'tls',
   }
 }

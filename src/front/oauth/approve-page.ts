@@ -1,5 +1,5 @@
 import type Provider from 'oidc-provider'
-import type { ShownApproval } from '../../activation.js'
+import { SCOPE_OF_KIND, type ShownApproval } from '../../activation.js'
 import { type ErrorCode, ServiceError } from '../../errors.js'
 import { toCscError } from '../csc/errors.js'
 import { type Html, html } from '../portal/html.js'
@@ -192,30 +192,50 @@ async function grant(
 ): Promise<string> {
   const given = new provider.Grant({ accountId: shown.signerId, clientId: shown.clientId })
   given.jti = uid
-  given.addResourceScope(params.resource as string, 'service credential')
+  given.addResourceScope(params.resource as string, SCOPE_OF_KIND[shown.kind])
   if (typeof params.authorization_details === 'string') {
     const [detail] = JSON.parse(params.authorization_details) as Record<string, unknown>[]
     const { credential, numSignatures } = shown
-    given.addRar({ ...detail, credentialID: credential?.credentialId, numSignatures } as never)
+    given.addRar({
+      ...detail,
+      ...(credential === undefined ? {} : { credentialID: credential.credentialId }),
+      ...(numSignatures === undefined ? {} : { numSignatures }),
+    } as never)
   }
   return given.save()
 }
 
 function question(request: PageRequest, action: string, shown: ShownApproval, target?: string, problem?: string): Page {
   const { texts } = request
-  const signing = shown.kind === 'credential'
+  const { title, lead, yes } = wordsOf(request, shown)
   return {
-    title: signing ? texts.approveTitle : texts.letInTitle,
+    title,
     formTargets: target === undefined ? [] : [target],
     scripts: shown.passkey === undefined ? [] : [PASSKEY_PATH],
-    body: html`<p class="lead">${signing ? texts.approveLead(shown.client) : texts.letInLead(shown.client)}</p>${message('bad', problem)}
-${signing ? facts(request, shown) : undefined}
-${signing ? passkeyForm(request, action, shown) : undefined}
+    body: html`<p class="lead">${lead}</p>${message('bad', problem)}
+${shown.kind === 'credential' ? facts(request, shown) : undefined}
+${shown.kind === 'deletion' ? whatGoes(request, shown) : undefined}
+${passkeyForm(request, action, shown)}
 <form class="card" method="post" action="${action}">${formStart(request)}
-${signing ? factors(request, shown) : remember(request)}
-<div class="actions"><button name="answer" value="yes">${signing ? texts.approve : texts.letIn}</button></div></form>
+${shown.kind === 'service' ? remember(request) : factors(request, shown)}
+<div class="actions"><button name="answer" value="yes">${yes}</button></div></form>
 <form method="post" action="${action}">${formStart(request)}<div class="actions"><button class="danger" name="answer" value="no">${texts.deny}</button></div></form>`,
   }
+}
+
+function wordsOf({ texts }: PageRequest, { kind, client }: ShownApproval) {
+  return {
+    service: { title: texts.letInTitle, lead: texts.letInLead(client), yes: texts.letIn },
+    credential: { title: texts.approveTitle, lead: texts.approveLead(client), yes: texts.approve },
+    deletion: { title: texts.deleteTitle, lead: texts.deleteLead(client), yes: texts.deleteYes },
+  }[kind]
+}
+
+function whatGoes({ texts }: PageRequest, { credential, client }: ShownApproval): Html {
+  return html`<section><dl><dt>${texts.askedBy}</dt><dd>${client}</dd>
+<dt>${texts.certificate}</dt><dd>${credential?.subject ?? ''}</dd>
+${credential?.description === undefined ? undefined : html`<dt>${texts.calledBy}</dt><dd>${credential.description}</dd>`}</dl>
+<p class="hint">${texts.deleteHint}</p></section>`
 }
 
 function facts({ texts }: PageRequest, shown: ShownApproval): Html {

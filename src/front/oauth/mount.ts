@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type Provider from 'oidc-provider'
 import type { errors, KoaContextWithOIDC } from 'oidc-provider'
-import type { Origin } from '../../activation.js'
+import { type Origin, SCOPE_OF_KIND } from '../../activation.js'
 import type { ErrorCode } from '../../errors.js'
 import { type Bearer, isCaller } from '../../identity/caller.js'
 import { secretHash } from '../../identity/secret-value.js'
@@ -207,7 +207,7 @@ function trimMetadata(ctx: KoaContextWithOIDC): void {
   const entries = Object.entries((body ?? {}) as Record<string, unknown>)
   ctx.body = {
     ...Object.fromEntries(entries.filter(([name]) => !OPENID_ONLY.test(name))),
-    scopes_supported: ['service', 'credential'],
+    scopes_supported: Object.values(SCOPE_OF_KIND),
   }
 }
 

@@ -1,6 +1,7 @@
 import { generateKeyPairSync, hash, hkdfSync, timingSafeEqual, X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import Provider, { type Configuration, errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider'
+import { SCOPE_OF_KIND } from '../../activation.js'
 import { ServiceError } from '../../errors.js'
 import { OAuthStore } from '../../identity/oauth-store.js'
 import type { FrontServices } from '../services.js'
@@ -8,7 +9,7 @@ import { askWorker } from '../worker.js'
 import { accountOf } from './account-token.js'
 import { adapterFor, callOf } from './adapter.js'
 import { toOAuthError } from './errors.js'
-import { CREDENTIAL_TYPES, CSC_PARAMETERS, wishOf, wishOfDetail } from './wish.js'
+import { CSC_PARAMETERS, RICH_SCOPES, typesOf, wishOf, wishOfDetail } from './wish.js'
 
 /** Where the signer answers. */
 export const approvePath = (uid: string) => `/portal/approve/${uid}`
@@ -134,13 +135,13 @@ export function makeProvider(services: FrontServices, secret: Uint8Array): Provi
         useGrantedResource: () => true,
         getResourceServerInfo: (_ctx, indicator) => {
           if (indicator !== resource) throw new errors.InvalidTarget()
-          return { scope: 'service credential', audience: resource, accessTokenFormat: 'opaque' }
+          return { scope: Object.values(SCOPE_OF_KIND).join(' '), audience: resource, accessTokenFormat: 'opaque' }
         },
       },
       revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
       richAuthorizationRequests: {
         enabled: true,
-        types: Object.fromEntries(CREDENTIAL_TYPES.map((type) => [type, { validate: checkDetail }])),
+        types: Object.fromEntries(RICH_SCOPES.flatMap(typesOf).map((type) => [type, { validate: checkDetail }])),
         authorizationDetailsForGrantSource: (ctx) => ctx.oidc.grant?.rar,
         authorizationDetailsForAccessToken: (_ctx, _token, source) => source?.rar,
         authorizationDetailsForIntrospection: () => undefined,

@@ -1,4 +1,4 @@
-import type { FrontVerbs } from '../../activation.js'
+import { type FrontVerbs, SCOPE_OF_KIND, type TokenScope } from '../../activation.js'
 import { algorithmOfLength } from '../../digest.js'
 import { ServiceError } from '../../errors.js'
 import { decodeDigests, requireLength } from '../csc/digests.js'
@@ -24,8 +24,13 @@ export const CSC_PARAMETERS = [
   'clientData',
 ] as const
 
-/** Both spellings of the type that asks for signatures (CSC API v2.2 §8.2.2, RFC 9396). */
-export const CREDENTIAL_TYPES = ['credential', 'https://cloudsignatureconsortium.org/2025/credential'] as const
+/** Both spellings of the type of a scope (CSC API v2.2 §8.2.2, RFC 9396). */
+export function typesOf(scope: Exclude<TokenScope, 'service'>): readonly string[] {
+  return [scope, `https://cloudsignatureconsortium.org/2025/${scope}`]
+}
+
+/** What is asked for by `authorization_details`; `service` is by its scope only. */
+export const RICH_SCOPES = Object.values(SCOPE_OF_KIND).filter((scope) => scope !== 'service')
 
 const MOST_DESCRIPTION = 500
 const MOST_LABEL = 255
@@ -45,6 +50,10 @@ export function wishOf(parameters: RequestParameters): Wish {
   if (scope === 'service') {
     checkCommon(parameters)
     return { kind: 'service' }
+  }
+  if (scope === 'credential-deletion') {
+    checkCommon(parameters)
+    return deletionWish(parameters)
   }
   if (scope !== 'credential') throw invalid('scope')
   return plainWish(parameters)
@@ -70,6 +79,12 @@ function plainWish(parameters: RequestParameters): Wish {
   }
 }
 
+function deletionWish(parameters: RequestParameters): Wish {
+  const credentialId = textOf(parameters, 'credentialID', 255)
+  if (credentialId === undefined) throw missing('string', 'credentialID')
+  return { kind: 'deletion', credentialId }
+}
+
 function richWish(parameters: RequestParameters, details: unknown): Wish {
   const beside = ['scope', ...CSC_PARAMETERS].find((name) => name !== 'account_token' && parameters[name] !== undefined)
   if (beside !== undefined) throw new ServiceError('parameter_invalid', { detail: `Invalid parameter ${beside}` })
@@ -82,7 +97,9 @@ function richWish(parameters: RequestParameters, details: unknown): Wish {
 export function wishOfDetail(detail: unknown): Wish {
   if (typeof detail !== 'object' || detail === null) throw invalid('authorization_details')
   const given = detail as RequestParameters
-  if (!(CREDENTIAL_TYPES as readonly unknown[]).includes(given.type)) throw invalid('authorization_details')
+  const scope = RICH_SCOPES.find((scope) => typesOf(scope).includes(String(given.type)))
+  if (scope === undefined) throw invalid('authorization_details')
+  if (scope === 'credential-deletion') return deletionWish(given)
   const credentialId = textOf(given, 'credentialID', 255)
   const qualifier = textOf(given, 'signatureQualifier', 255)
   if (credentialId === undefined && qualifier === undefined) throw missing('string', 'credentialID')

@@ -109,6 +109,13 @@ const en = {
   pin: 'PIN',
   pinWrong: 'This PIN is not right. The code is used up now: wait for the next one.',
   approve: 'I agree to sign',
+  deleteTitle: 'Do you want to delete this certificate?',
+  deleteLead: (client: string) => `${client} asks to delete one of your certificates and its key.`,
+  deleteHint:
+    'The key is destroyed, and nobody can sign with it any more. The certificate counts as revoked here. This cannot be taken back. What was signed before stays signed.',
+  deleteYes: 'Delete it for good',
+  certificate: 'Certificate',
+  calledBy: 'Name',
   deny: 'No',
   letInTitle: 'Do you want to let it in?',
   letInLead: (client: string) =>
@@ -243,6 +250,13 @@ const pl: Texts = {
   pin: 'PIN',
   pinWrong: 'Ten PIN nie jest prawidłowy. Kod został już zużyty: poczekaj na następny.',
   approve: 'Zgadzam się podpisać',
+  deleteTitle: 'Czy chcesz usunąć ten certyfikat?',
+  deleteLead: (client) => `${client} prosi o usunięcie jednego z Twoich certyfikatów i jego klucza.`,
+  deleteHint:
+    'Klucz zostanie zniszczony i nikt już nim niczego nie podpisze. Certyfikat będzie tu uznawany za unieważniony. Nie da się tego cofnąć. Złożone wcześniej podpisy pozostają.',
+  deleteYes: 'Usuń na zawsze',
+  certificate: 'Certyfikat',
+  calledBy: 'Nazwa',
   deny: 'Nie',
   letInTitle: 'Czy chcesz dać dostęp?',
   letInLead: (client) =>
