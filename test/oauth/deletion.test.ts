@@ -232,6 +232,13 @@ describe('nothing is deleted', () => {
     assert.equal(back.searchParams.get('error'), 'unauthorized_client', String(back))
   })
 
+  test('through a client that its policy does not name', async () => {
+    const id = await service.newCredential(service.signer, 'p-256', { clients: ['basic'] })
+    const browser = await ask(service, (await urlOf(plain(id))).url)
+    assert.doesNotMatch(browser.html, /name="code"/)
+    await stays(id, 'not even asked')
+  })
+
   test('by whoever owns the database', async () => {
     const id = await newCredential()
     const precious = await newCredential()
