@@ -23,6 +23,7 @@ import { approvePath } from './provider.js'
 const IMPOSSIBLE: readonly ErrorCode[] = [
   'credential_disabled',
   'certificate_expired',
+  'client_not_allowed',
   'signature_count_too_high',
   'digests_missing',
 ]
@@ -45,7 +46,8 @@ export function approvePages(server: OAuthServer): Pages {
       if (error.code === 'approval_unknown') return gone(request)
       if (error.code === 'credential_unknown') return notYours(request)
       if (!IMPOSSIBLE.includes(error.code)) throw error
-      return back.refused('invalid_request', toCscError('v2', error).body.error_description)
+      const { error: word, error_description } = toCscError('v2', error).body
+      return back.refused(word, error_description)
     }
   }
   const answer: PageHandler = async (services, request) => {
