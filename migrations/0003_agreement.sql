@@ -194,23 +194,6 @@ insert into audit.event_type (ev, name, front) values
   (143, 'client.changed', false),
   (153, 'operator.vouched', false);
 
-create or replace function paraph.purge() returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-  horizon timestamptz := paraph.now() - interval '1 day';
-begin
-  delete from paraph.oauth where expires_at < paraph.now() - interval '5 minutes';
-  delete from paraph.challenge where expires_at < horizon;
-  delete from paraph.invitation where expires_at < horizon;
-  delete from paraph.device where expires_at < horizon;
-  delete from paraph.token where expires_at < horizon;
-  delete from paraph.authorization where expires_at < horizon;
-  delete from paraph.approval where expires_at < horizon;
-  delete from paraph.session s where s.ends_at < horizon
-    and not exists (select from paraph.token t where t.session_id = s.id)
-    and not exists (select from paraph.approval a where a.session_id = s.id)
-    and not exists (select from paraph.authorization a where a.session_id = s.id);
-end $$;
-
 -- The front shows what was agreed and how much of it is left, and keeps what the OAuth 2 server has to remember.
 grant select (id, client_id, signer_id, credential_id, session_id, kind, via, session_wide, total, used, description, created_at,
   expires_at, revoked_at) on paraph.authorization to paraph_front;

@@ -15,7 +15,8 @@ import {
   insertChallenge,
   newDeliveredCode,
 } from '../identity/delivered-code.js'
-import { CHANNELS, type Delivery } from '../identity/delivery/delivery.js'
+import type { Delivery } from '../identity/delivery/delivery.js'
+import { CHANNELS } from '../identity/delivery/message.js'
 import { isLocked } from '../identity/guess.js'
 import { type CallerServices, callerEvidence, readCallerContext } from './caller-context.js'
 

@@ -1,7 +1,8 @@
 import type { TransactionLog } from '../audit/transaction-log.js'
 import type { RowBinding } from '../binding.js'
 import { isUuid, type SignerId } from '../ids.js'
-import { CHANNELS, type Channel, type Delivery } from './delivery/delivery.js'
+import type { Delivery } from './delivery/delivery.js'
+import { CHANNELS, type Channel } from './delivery/message.js'
 import { cancelInvitations } from './invitation.js'
 
 export interface NoticeServices {

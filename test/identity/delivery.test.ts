@@ -8,7 +8,8 @@ import { join } from 'node:path'
 import { after, type TestContext, test } from 'node:test'
 import { SMTPServer, type SMTPServerOptions } from 'smtp-server'
 import { ServiceError } from '../../src/errors.js'
-import { Delivery, type Message } from '../../src/identity/delivery/delivery.js'
+import { Delivery } from '../../src/identity/delivery/delivery.js'
+import type { Message } from '../../src/identity/delivery/message.js'
 import { keepSecret } from '../helpers/test-service.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'paraph-delivery-'))

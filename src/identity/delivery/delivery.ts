@@ -1,24 +1,9 @@
 import { ServiceError } from '../../errors.js'
 import { readSecretFile } from '../../secret-file.js'
+import type { Channel, Message, Send } from './message.js'
 import { outbox } from './outbox.js'
 import { sms } from './sms.js'
 import { smtp } from './smtp.js'
-
-/** How a message reaches a signer. */
-export const CHANNELS = ['sms', 'email'] as const
-export type Channel = (typeof CHANNELS)[number]
-
-/** Plain text, for one address that the service itself keeps. */
-export interface Message {
-  readonly channel: Channel
-  readonly to: string
-  /** Of a mail. */
-  readonly subject: string
-  readonly text: string
-}
-
-/** Hands a message on. Rejects when it was not taken over; in no error is any of it. */
-export type Send = (message: Message) => Promise<void>
 
 /** Where messages are handed to: settings of the operator, never anything of a request. */
 export interface DeliverySettings {

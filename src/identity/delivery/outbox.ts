@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { newId } from '../../ids.js'
-import type { Send } from './delivery.js'
+import type { Send } from './message.js'
 
 /** Leaves each message as a file that only its owner reads, in the order of their names: what a demo has for a phone. */
 export function outbox(folder: string): Send {

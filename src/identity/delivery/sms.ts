@@ -1,4 +1,4 @@
-import type { Send } from './delivery.js'
+import type { Send } from './message.js'
 
 /**
  * Text messages by whatever takes `POST {"to": "+48…", "text": "…"}` as JSON and answers 2xx, with a bearer token where one

@@ -1,5 +1,5 @@
 import { createTransport } from 'nodemailer'
-import type { Send } from './delivery.js'
+import type { Send } from './message.js'
 
 /**
  * Mail by SMTP (RFC 5321), over TLS everywhere but to this computer itself: `smtps://` at once, `smtp://` by STARTTLS.
