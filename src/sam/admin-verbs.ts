@@ -6,12 +6,14 @@ import { operatorOf } from '../identity/operator.js'
 import { toPem } from '../pki/pem.js'
 import { type AdminArguments, checkArguments } from './admin-arguments.js'
 import type { AdminHandlers, AdminServices } from './admin-services.js'
+import { authenticatorVerbs } from './authenticator-verbs.js'
 import { credentialVerbs } from './credential-verbs.js'
 import { clientVerbs, operatorVerbs } from './party-verbs.js'
 import { signerVerbs } from './signer-verbs.js'
 
 const handlers: AdminHandlers<AdminVerb> = {
   ...signerVerbs,
+  ...authenticatorVerbs,
   ...credentialVerbs,
   ...clientVerbs,
   ...operatorVerbs,

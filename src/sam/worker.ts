@@ -8,16 +8,11 @@ import { TransactionLog } from '../audit/transaction-log.js'
 import { authorize } from '../authorization/authorize.js'
 import { approve, deny } from '../authorization/decide-approval.js'
 import { deleteCredential } from '../authorization/delete-credential.js'
-import {
-  collectApproval,
-  exchangeApproval,
-  refreshGrant,
-  revokeAccessToken,
-  revokeGrant,
-} from '../authorization/exchange-approval.js'
+import { collectApproval, exchangeApproval, refreshGrant } from '../authorization/exchange-approval.js'
 import { extend } from '../authorization/extend.js'
 import { listApprovals, readApproval } from '../authorization/read-approval.js'
 import { requestApproval } from '../authorization/request-approval.js'
+import { revokeAccessToken, revokeGrant } from '../authorization/revoke-grant.js'
 import { sendCode } from '../authorization/send-code.js'
 import { SigningContexts } from '../authorization/signing-context.js'
 import { SigningLog } from '../authorization/signing-log.js'
