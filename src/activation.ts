@@ -70,15 +70,23 @@ export interface Account {
   readonly replacementFrom?: string
 }
 
-export type ApprovalKind = 'service' | 'credential' | 'deletion'
+export type ApprovalKind = 'service' | 'credential' | 'creation' | 'deletion'
 
 /** What a token of an approval is good for (CSC API v2.2 §8.2.2). */
 export const SCOPE_OF_KIND = {
   service: 'service',
   credential: 'credential',
+  creation: 'credential-creation',
   deletion: 'credential-deletion',
 } as const satisfies Record<ApprovalKind, string>
 export type TokenScope = (typeof SCOPE_OF_KIND)[ApprovalKind]
+
+/** What a client wants to have made (CSC API v2.2 §11.4), as it was sent. */
+export interface CreationRequest {
+  /** OID. */
+  certificatePolicy: string
+  subjectData: Record<string, unknown>
+}
 
 /** An approval as its signer sees it. */
 export interface ShownApproval {
@@ -91,6 +99,8 @@ export interface ShownApproval {
   client: string
   signerId: string
   credential?: { credentialId: string; subject: string; description?: string; pin: boolean }
+  /** What will be made, and the name that its certificate will have. */
+  creation?: { certificatePolicy: string; key: KeySpec; name: string }
   numSignatures?: number
   labels: string[]
   description?: string
@@ -247,6 +257,8 @@ export interface FrontVerbs {
       /** What the client calls the files. */
       labels?: string[]
       description?: string
+      /** For the kind `creation`. */
+      creation?: CreationRequest
     } & ({ way: 'oauth'; clientId: string; redirectUri: string } | { way: 'handle'; bearer: string })
     /** `nonce` is the key of the comparison code, base64url. */
     response: { approvalId: string; comparison: string; nonce: string; expiresIn: number }
@@ -298,6 +310,11 @@ export interface FrontVerbs {
   refreshGrant: {
     request: { origin: Origin; name: string; tokenHash: string; confirmation?: string }
     response: { expiresIn: number }
+  }
+  /** Makes the key and certificate that a token of scope `credential-creation` is for: once. */
+  createCredential: {
+    request: { origin: Origin; bearer: string; creation: CreationRequest }
+    response: { credentialId: string }
   }
   /** Deletes the credential that a token of scope `credential-deletion` names: once. */
   deleteCredential: {

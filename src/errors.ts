@@ -27,6 +27,7 @@ export const ERROR_CODES = [
   'certificate_expired',
   'client_not_allowed', // by the credential's policy
   'remember_not_allowed', // by the credential's policy
+  'too_many_credentials', // as many as a signer can have without an operator
   // may it be signed
   'signature_count_invalid',
   'signature_count_too_high', // also: more digests than the authorization has left

@@ -37,7 +37,11 @@ export const EVENTS = {
   'audit.stop': { ev: 3, phase: 'single', opens: [], front: true },
   'key.generated': { ev: 50, phase: 'single', opens: ['actor', 'signer', 'credential', 'key'] },
   'key.linked_cert': { ev: 51, phase: 'single', opens: ['actor', 'signer', 'credential', 'certificate', 'key'] },
-  'credential.created': { ev: 70, phase: 'single', opens: ['actor', 'signer', 'credential'] },
+  'credential.created': {
+    ev: 70,
+    phase: 'single',
+    opens: ['actor', 'client', 'signer', 'credential', 'session', 'approval'],
+  },
   'credential.suspended': { ev: 71, phase: 'single', opens: ['actor', 'signer', 'credential'] },
   'credential.resumed': { ev: 72, phase: 'single', opens: ['actor', 'signer', 'credential'] },
   'credential.revoked': { ev: 73, phase: 'single', opens: ['actor', 'signer', 'credential'] },

@@ -33,7 +33,7 @@ export interface Approval {
   readonly labels: readonly string[] | null
   readonly total: number | null
   readonly description: string | null
-  /** JSON: the credential that was asked for and does not exist. */
+  /** JSON: what shall be made; or the credential that was asked for and does not exist. */
   readonly details: string | null
   /** Whether the signer chose that the client may come back without asking. */
   readonly remember: boolean
@@ -112,7 +112,16 @@ export function comparisonCode(
 export function approvalStatement(
   a: Pick<
     Approval,
-    'id' | 'kind' | 'client_id' | 'credential_id' | 'digest_algorithm' | 'digests' | 'total' | 'nonce' | 'expires_at'
+    | 'id'
+    | 'kind'
+    | 'client_id'
+    | 'credential_id'
+    | 'digest_algorithm'
+    | 'digests'
+    | 'total'
+    | 'details'
+    | 'nonce'
+    | 'expires_at'
   >,
 ): string {
   return [
@@ -125,6 +134,7 @@ export function approvalStatement(
     String(a.total ?? 0),
     a.expires_at.toISOString(),
     ...(a.digests ?? []).map((digest) => Buffer.from(digest).toString('base64url')),
+    ...(a.kind === 'creation' ? [a.details ?? ''] : []),
   ].join('\n')
 }
 

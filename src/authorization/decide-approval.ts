@@ -25,6 +25,7 @@ import {
   requireApprovable,
   writeApproval,
 } from './approval.js'
+import { creationOf, requireCreatable } from './creation.js'
 
 type Approve = FrontVerbs['approve']['request']
 
@@ -33,7 +34,7 @@ type Approve = FrontVerbs['approve']['request']
  * enough. Durable on return, in one transaction: the code is burned, the approval says so, and so does the log. It
  * authorizes nothing yet: whoever asked exchanges it, once.
  * @throws ServiceError `token_unknown`, `token_expired`, `scope_missing`, `approval_unknown` also for one that is
- *   answered already, what `requireApprovable` and `verifyFactors` throw; TamperedRow
+ *   answered already, what `requireApprovable`, `requireCreatable` and `verifyFactors` throw; TamperedRow
  */
 export async function approve(services: PasskeyServices, request: Approve): Promise<Empty> {
   const { caller, approval, credential } = await open(services, request)
@@ -66,7 +67,7 @@ export async function approve(services: PasskeyServices, request: Approve): Prom
     })
     return {}
   }
-  if (credential === undefined) {
+  if (approval.kind === 'service') {
     const outcome = await services.transactions.transact((tx, record) => yes(tx, record, undefined))
     if (outcome instanceof ServiceError) throw outcome
     return outcome
@@ -75,7 +76,7 @@ export async function approve(services: PasskeyServices, request: Approve): Prom
     signer: caller.signerId,
     match: async () => {
       const { code = '', assertion: presented } = request.factors
-      const accepted = policyOf(credential).factors
+      const accepted = credential === undefined ? undefined : policyOf(credential).factors
       if (presented === undefined) return matchOneTimeCode(services, caller.signerId, code, accepted)
       if (accepted !== undefined && !accepted.includes('passkey')) return undefined
       const match = await matchPasskey(services, caller.signerId, presented, approvalChallenge(approval))
@@ -84,7 +85,7 @@ export async function approve(services: PasskeyServices, request: Approve): Prom
       return match
     },
     pin: request.factors.pin ?? '',
-    pinHash: credential.pin_hash,
+    pinHash: credential?.pin_hash ?? null,
     ...(request.browser === undefined ? {} : { browser: request.browser }),
     denied: (why: string) => deniedEvent(request, approval, caller, why),
   }
@@ -112,13 +113,13 @@ type Empty = { [key: string]: never }
 interface Opened {
   readonly caller: Caller
   readonly approval: Approval
-  /** Of signatures, or the one to delete. */
+  /** Of signatures, or the one to delete; absent where none is concerned, or where it shall be made. */
   readonly credential: Credential | undefined
 }
 
 /** What can be refused before anything is compared, with its entry in the log. */
 async function open(services: FactorServices, request: Approve): Promise<Opened> {
-  const { transactions, binding, clock } = services
+  const { transactions, binding } = services
   let known: { caller: Caller; approval?: Approval } | undefined
   try {
     return await transactions.transact(async (tx) => {
@@ -129,11 +130,11 @@ async function open(services: FactorServices, request: Approve): Promise<Opened>
       known = { caller, approval }
       if (approval.way === 'oauth') await requireClient(tx, binding, approval.client_id)
       if (approval.kind === 'service') return { caller, approval, credential: undefined }
-      const whose = { signer: caller.signerId, credential: approval.credential_id as CredentialId }
-      const credential = await requireApprovable(tx, binding, approval, whose, clock.now())
+      const credential = await requirePossible(tx, services, approval, caller)
       if (request.factors.code === undefined && request.factors.assertion === undefined)
         throw new ServiceError('code_missing')
-      if (credential.pin_hash !== null && request.factors.pin === undefined) throw new ServiceError('pin_missing')
+      if (credential !== undefined && credential.pin_hash !== null && request.factors.pin === undefined)
+        throw new ServiceError('pin_missing')
       return { caller, approval, credential }
     })
   } catch (error) {
@@ -142,6 +143,21 @@ async function open(services: FactorServices, request: Approve): Promise<Opened>
     }
     throw error
   }
+}
+
+/** Whether what is agreed to can still be done. @returns the credential that it is done with */
+async function requirePossible(
+  tx: Tx,
+  { binding, clock }: FactorServices,
+  approval: Approval,
+  { signerId }: Caller,
+): Promise<Credential | undefined> {
+  if (approval.kind === 'creation') {
+    await requireCreatable(tx, signerId, creationOf(approval))
+    return undefined
+  }
+  const whose = { signer: signerId, credential: approval.credential_id as CredentialId }
+  return requireApprovable(tx, binding, approval, whose, clock.now())
 }
 
 async function lockOwn(tx: Tx, { binding }: FactorServices, id: string) {

@@ -13,7 +13,7 @@ import { type AuthorizationId, type ClientId, type CredentialId, newId, type Ses
 import { type Approval, lockApproval, requireApprovable, writeApproval } from './approval.js'
 import { insertAuthorization } from './authorization.js'
 import type { ApprovalServices } from './request-approval.js'
-import { withToken } from './spend-approval.js'
+import { isSpendable, withToken } from './spend-approval.js'
 
 /** How long after the signer's yes an approval can be exchanged, in seconds: longer than a code lives. */
 const EXCHANGE_SECONDS = 120
@@ -47,7 +47,7 @@ export async function exchangeApproval(
         state: 'exchanged',
         exchanged_at: now,
         // What this token does it does by the approval, which therefore knows it.
-        ...(given.kind === 'deletion' ? { evidence: withToken(given.evidence, request.tokenHash) } : {}),
+        ...(isSpendable(given.kind) ? { evidence: withToken(given.evidence, request.tokenHash) } : {}),
         ...(given.remember ? { expires_at: new Date(now.getTime() + GRANT_SECONDS * 1000) } : {}),
       })
       const opened = await openSession(tx, {

@@ -8,7 +8,7 @@ import { requirePageCaller } from '../identity/account.js'
 import type { Caller } from '../identity/caller.js'
 import { requireClient } from '../identity/client.js'
 import { type PasskeyServices, passkeyRequest } from '../identity/passkey.js'
-import { type CredentialId, isUuid } from '../ids.js'
+import { type CredentialId, isUuid, type SignerId } from '../ids.js'
 import {
   APPROVAL_COLUMNS,
   type Approval,
@@ -19,6 +19,7 @@ import {
   requireApprovable,
   writeApproval,
 } from './approval.js'
+import { creationOf, requireCreatable } from './creation.js'
 import { qualifierOf } from './qualifier.js'
 import type { ApprovalServices } from './request-approval.js'
 
@@ -29,8 +30,8 @@ type Shown = FrontVerbs['readApproval']['response']
  * What the page shows to the signer who is asked. One that belongs to nobody yet becomes the reader's, if the credential
  * is; somebody else's, an old and an unknown one are answered alike.
  * @throws ServiceError `token_unknown`, `token_expired`, `scope_missing`, `approval_unknown`, `credential_unknown`,
- *   `credential_disabled`, `certificate_expired`, `signature_count_too_high`, `digests_missing`, `client_unknown`;
- *   TamperedRow
+ *   `credential_disabled`, `certificate_expired`, `signature_count_too_high`, `digests_missing`, `client_unknown`, what
+ *   `requireCreatable` throws; TamperedRow
  */
 export async function readApproval(
   services: ReadServices,
@@ -79,6 +80,10 @@ function requireUuid(id: string): string {
 async function claim(services: ApprovalServices, tx: Tx, approval: Approval, caller: Caller): Promise<Approval> {
   const { binding, clock } = services
   if (approval.kind === 'service') return writeApproval(tx, binding, approval, { signer_id: caller.signerId })
+  if (approval.kind === 'creation') {
+    await requireCreatable(tx, caller.signerId, creationOf(approval))
+    return writeApproval(tx, binding, approval, { signer_id: caller.signerId })
+  }
   if (approval.details !== null) throw new ServiceError('credential_unknown')
   const id = approval.qualifier === null ? approval.credential_id : await chooseCredential(tx, caller, approval)
   if (id === null) throw new ServiceError('credential_unknown')
@@ -101,18 +106,19 @@ async function show(services: ReadServices, tx: Tx, approval: Approval, now: Dat
   const client = approval.way === 'oauth' ? await requireClient(tx, binding, approval.client_id) : undefined
   const credential =
     approval.credential_id === null ? undefined : await readCredential(tx, binding, approval.credential_id)
+  // Whoever is shown it has claimed it.
+  const signer = approval.signer_id as SignerId
   const passkey =
-    credential === undefined
-      ? undefined
-      : await passkeyRequest(services, tx, credential.signer_id, approvalChallenge(approval))
+    approval.kind === 'service' ? undefined : await passkeyRequest(services, tx, signer, approvalChallenge(approval))
   return {
     approvalId: approval.id,
     state: approval.state === 'approved' ? 'approved' : 'pending',
     kind: approval.kind,
     clientId: approval.client_id,
     client: client?.name ?? (await nameOf(tx, approval)),
-    signerId: approval.signer_id as string,
+    signerId: signer,
     ...(credential === undefined ? {} : { credential: factsOf(credential) }),
+    ...(approval.kind === 'creation' ? { creation: await toBeMade(tx, approval, signer) } : {}),
     ...(approval.total === null ? {} : { numSignatures: approval.total }),
     labels: [...(approval.labels ?? [])],
     ...(approval.description === null ? {} : { description: approval.description }),
@@ -120,6 +126,12 @@ async function show(services: ReadServices, tx: Tx, approval: Approval, now: Dat
     ...(passkey === undefined ? {} : { passkey }),
     expiresIn: Math.floor((approval.expires_at.getTime() - now.getTime()) / 1000),
   }
+}
+
+async function toBeMade(tx: Tx, approval: Approval, signer: SignerId): Promise<NonNullable<Shown['creation']>> {
+  const { policy, spec } = creationOf(approval).profile
+  const { rows } = await tx.query<{ name: string }>('select name from paraph.signer where id = $1', [signer])
+  return { certificatePolicy: policy, key: spec, name: rows[0]?.name ?? '' }
 }
 
 /** The built-in clients, which ask by handles only, are no rows of an operator. */

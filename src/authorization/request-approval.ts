@@ -19,6 +19,7 @@ import {
   nameHash,
   requireApprovable,
 } from './approval.js'
+import { creationText, readCreation } from './creation.js'
 
 export interface ApprovalServices {
   readonly transactions: TransactionLog
@@ -40,10 +41,10 @@ const HANDLE_SECONDS = 300
  * before somebody has signed in, nobody learns which credentials exist.
  * @throws ServiceError `client_unknown`, `token_unknown`, `token_expired`, `scope_missing`, `credential_unknown`,
  *   `credential_disabled`, `certificate_expired`, `signature_count_invalid`, `signature_count_too_high`,
- *   `digests_missing`, `digests_empty`, `digest_length_invalid`; TamperedRow
+ *   `digests_missing`, `digests_empty`, `digest_length_invalid`, `parameter_invalid`; TamperedRow
  */
 export async function requestApproval(
-  services: ApprovalServices,
+  services: ApprovalServices & { readonly certifies: boolean },
   request: Request,
 ): Promise<FrontVerbs['requestApproval']['response']> {
   const { transactions, binding, clock } = services
@@ -51,12 +52,13 @@ export async function requestApproval(
     return await transactions.transact(async (tx, record) => {
       const asker = await requireAsker(tx, binding, request)
       const asked = request.kind === 'credential' ? requireAcceptable(request) : { total: null, digests: null }
-      const credential = request.kind === 'service' ? null : credentialOf(request)
+      const wish = request.kind === 'creation' ? requireOffered(services, request) : null
+      const credential = request.kind === 'service' || wish !== null ? null : credentialOf(request)
       if (asker.caller !== undefined && credential !== null) {
-        const wish = { ...asked, kind: request.kind, client_id: asker.caller.clientId }
-        await requireApprovable(tx, binding, wish, { signer: asker.caller.signerId, credential }, clock.now())
+        const named = { ...asked, kind: request.kind, client_id: asker.caller.clientId }
+        await requireApprovable(tx, binding, named, { signer: asker.caller.signerId, credential }, clock.now())
       }
-      const approval = await insertApproval(tx, binding, request, asker, asked, credential)
+      const approval = await insertApproval(tx, binding, request, asker, asked, credential, wish)
       record(approvalEvent('approval.requested', approval, request.origin, approval.session_id))
       return {
         approvalId: approval.id,
@@ -104,6 +106,12 @@ function credentialOf({ credentialId }: Request): CredentialId | null {
   return (isUuid(credentialId) ? credentialId : newId()) as CredentialId
 }
 
+/** What shall be made, as the row keeps it; only where this service has a certificate for it. */
+function requireOffered({ certifies }: { readonly certifies: boolean }, { creation }: Request): string {
+  if (!certifies) throw new ServiceError('client_unknown')
+  return creationText(readCreation(creation))
+}
+
 /** Counts and digests, as far as they can be judged without the credential. */
 function requireAcceptable(request: Request): { total: number; digests: Uint8Array[] | null } {
   const { numSignatures: total, digestAlgorithm: algorithm } = request
@@ -134,6 +142,7 @@ async function insertApproval(
   { client, caller }: Asker,
   asked: Pick<Approval, 'total' | 'digests'>,
   credential: CredentialId | null,
+  creation: string | null,
 ): Promise<Approval> {
   const { rows } = await tx.query<Found>(
     `select paraph.now() as now, (select ends_at from paraph.session where id = $1) as ends_at,
@@ -158,7 +167,7 @@ async function insertApproval(
     labels: request.labels ?? null,
     description: request.description ?? null,
     // One that does not exist is refused where somebody else's is: when a signer reads it.
-    details: credential === credential_id ? null : JSON.stringify({ credential }),
+    details: credential === credential_id ? creation : JSON.stringify({ credential }),
     remember: false,
     nonce: randomBytes(32),
     evidence: null,

@@ -14,6 +14,11 @@ export interface Spendable {
   readonly approval: Approval
 }
 
+/** Kinds whose token does what was agreed to by the approval itself, once. */
+export function isSpendable(kind: ApprovalKind): boolean {
+  return kind === 'creation' || kind === 'deletion'
+}
+
 interface Bound {
   readonly token?: string
 }

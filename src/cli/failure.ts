@@ -35,6 +35,7 @@ const SENTENCES = {
   certificate_expired: "the credential's certificate has expired",
   client_not_allowed: 'the credential may not be used by this client',
   remember_not_allowed: 'one code may not cover a session for this credential and client',
+  too_many_credentials: 'the signer has as many credentials as can be made in this way',
   signature_count_invalid: 'the number of signatures makes no sense',
   signature_count_too_high: 'that is more signatures than are allowed at once',
   digests_missing: 'there is nothing to sign',

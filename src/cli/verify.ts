@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import { loadConfig } from '../config.js'
 import { ServiceError } from '../errors.js'
-import { TEST_POLICY } from '../pki/demo-ca.js'
+import { isTestPolicy } from '../pki/demo-ca.js'
 import { fromPem } from '../pki/pem.js'
 import { trustedPath } from '../pki/trust.js'
 import { checkSignature, SUFFIX } from './client/detached-signature.js'
@@ -94,7 +94,7 @@ async function judge(named: string, roots: readonly Uint8Array[], now: Date): Pr
     return {
       ...{ file, valid: true, signer, issuer, serialNumber, notBefore, notAfter },
       signingTime: signature.signingTime,
-      test: policies.includes(TEST_POLICY),
+      test: policies.some(isTestPolicy),
       revocationChecked: false,
     }
   } catch (error) {

@@ -71,5 +71,6 @@ export async function bindCertificate(
   })
 }
 
-const sameName = (a: string, b: string) =>
+/** Whether two spellings are one name. */
+export const sameName = (a: string, b: string): boolean =>
   a.normalize('NFKC').trim().toLowerCase() === b.normalize('NFKC').trim().toLowerCase()

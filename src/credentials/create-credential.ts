@@ -1,5 +1,6 @@
+import type { Origin } from '../activation.js'
 import type { Actor } from '../audit/event.js'
-import type { TransactionLog, Tx } from '../audit/transaction-log.js'
+import type { Record, TransactionLog, Tx } from '../audit/transaction-log.js'
 import type { RowBinding } from '../binding.js'
 import type { Clock } from '../clock.js'
 import type { Digest } from '../digest.js'
@@ -7,7 +8,7 @@ import { ServiceError } from '../errors.js'
 import { type Hsm, HsmError, type KeySpec, type Mechanism } from '../hsm/hsm.js'
 import { verifyDigest } from '../hsm/openssl.js'
 import type { PasswordHasher } from '../identity/password.js'
-import { type CredentialId, newId, type OperationId, type SignerId } from '../ids.js'
+import { type ClientId, type CredentialId, newId, type OperationId, type SessionId, type SignerId } from '../ids.js'
 import { buildRequest } from '../pki/certificate-request.js'
 import { type Credential, credentialFields, keyAssociatedData, keyName, signerKey } from './credential.js'
 import { readCredential, writeCredential } from './credential-store.js'
@@ -32,6 +33,22 @@ export interface NewCredential {
   readonly description: string | undefined
 }
 
+/** Who has it made, and through what. */
+export interface Maker {
+  readonly actor: Actor
+  /** Of a request that came over the API, with the agreement of the signer that it was made by. */
+  readonly origin?: Origin
+  readonly agreed?: { readonly approval: string; readonly client: ClientId; readonly session: SessionId }
+}
+
+/** An intention that is written down: the row of a credential that has no key yet. */
+export interface BegunCredential {
+  readonly operation: OperationId
+  readonly maker: Maker
+  readonly wanted: NewCredential
+  readonly planned: Omit<Credential, 'binding'>
+}
+
 const DEVICE_MS = 30_000
 
 /**
@@ -42,26 +59,41 @@ const DEVICE_MS = 30_000
  */
 export async function createCredential(
   services: CredentialServices,
-  actor: Actor,
+  maker: Maker,
   wanted: NewCredential,
 ): Promise<Credential> {
-  const { transactions, hsm, binding } = services
-  const operation = newId<OperationId>()
   const pinHash = wanted.pin === undefined ? null : await services.passwords.hash('pin', requirePin(wanted.pin))
-  const planned = pendingCredential(wanted, pinHash)
-  const event = (type: 'credential.created' | 'credential.request_signed', key?: string) =>
-    ({
-      type,
-      op: operation,
-      outcome: 'ok',
-      actor,
-      facts: { spec: wanted.spec, scal: wanted.scal, multisign: wanted.multisign },
-      evidence: { signer: wanted.signer.id, credential: planned.id, ...(key === undefined ? {} : { key }) },
-    }) as const
-  await transactions.transact(async (tx, record) => {
-    await insertPending(tx, binding, planned)
-    record(event('credential.created'))
-  })
+  const begun = await services.transactions.transact((tx, record) =>
+    beginCredential(tx, record, services.binding, maker, wanted, pinHash),
+  )
+  return makeKey(services, begun)
+}
+
+/** The intention, as part of a transaction: once that is durable, `makeKey` may ask the device. */
+export async function beginCredential(
+  tx: Tx,
+  record: Record,
+  binding: RowBinding,
+  maker: Maker,
+  wanted: NewCredential,
+  pinHash: string | null,
+): Promise<BegunCredential> {
+  const begun = { operation: newId<OperationId>(), maker, wanted, planned: pendingCredential(wanted, pinHash) }
+  await insertPending(tx, binding, begun.planned)
+  record({ type: 'credential.created', ...eventOf(begun), evidence: { ...maker.agreed, ...evidenceOf(begun) } })
+  return begun
+}
+
+/**
+ * The key of a credential whose making is written down, and the request for its certificate.
+ * @returns the pending credential
+ * @throws ServiceError `unavailable`
+ */
+export async function makeKey(
+  { transactions, hsm, binding }: Omit<CredentialServices, 'passwords' | 'clock'>,
+  begun: BegunCredential,
+): Promise<Credential> {
+  const { planned, wanted, maker } = begun
   try {
     const { publicKey, blob } = await hsm.generateSignerKey(planned.spec, keyAssociatedData(planned))
     const made = { ...planned, public_key: publicKey, blob }
@@ -72,13 +104,15 @@ export async function createCredential(
     return await transactions.transact(async (tx, record) => {
       const current = await readCredential(tx, binding, planned.id, true)
       if (current?.state !== 'pending') throw new ServiceError('unavailable')
-      record(event('credential.request_signed', keyName(publicKey)))
+      const evidence = { ...evidenceOf(begun), key: keyName(publicKey) }
+      record({ type: 'credential.request_signed', ...eventOf(begun), evidence })
       record({
         type: 'key.generated',
         outcome: 'ok',
-        actor,
+        actor: maker.actor,
+        ...(maker.origin === undefined ? {} : { origin: maker.origin }),
         facts: { spec: planned.spec },
-        evidence: { signer: wanted.signer.id, credential: planned.id, key: keyName(publicKey) },
+        evidence,
       })
       return writeCredential(tx, binding, current, { public_key: publicKey, blob, request })
     })
@@ -86,6 +120,21 @@ export async function createCredential(
     if (error instanceof HsmError) throw new ServiceError('unavailable', { retryAfter: 1, cause: error })
     throw error
   }
+}
+
+/** What intention and outcome have in common. */
+function eventOf({ operation, maker: { actor, origin }, wanted: { spec, scal, multisign } }: BegunCredential) {
+  return {
+    op: operation,
+    outcome: 'ok',
+    actor,
+    ...(origin === undefined ? {} : { origin }),
+    facts: { spec, scal, multisign },
+  } as const
+}
+
+function evidenceOf({ wanted, planned }: BegunCredential) {
+  return { signer: wanted.signer.id, credential: planned.id }
 }
 
 /** The signature over the key's own certificate request, checked like any other before it is used. */

@@ -59,7 +59,7 @@ export function buildApp(services: FrontServices): FastifyInstance {
   })
   const bearer = bearerCheck(services)
   const health = watchHealth(services)
-  const oauth = oauthServer(services, errors, bearer)
+  const oauth = oauthServer(services, errors, bearer, health)
   bindDoors(app, operations, allDoors(services, contract, operations, bearer, health, oauth), bearer)
   mountOAuth(app, services, oauth)
   mountPortal(app, { services, errors, demo: health.demo }, approvePages(oauth))

@@ -25,7 +25,7 @@ type HeadersOf<Id extends OperationId> = operations[Id] extends { parameters: { 
   ? NonNullable<H>
   : Record<never, never>
 type SuccessOf<Id extends OperationId> =
-  Answers<Id> extends { 200: { content: infer C } }
+  Answers<Id> extends { 200: { content: infer C } } | { 201: { content: infer C } }
     ? C extends { 'application/json': infer B }
       ? B
       : string | Buffer
@@ -74,6 +74,8 @@ export interface OpenDoor<Id extends OperationId> {
 export interface ClosedDoor<Id extends OperationId> {
   readonly access: 'closed'
   readonly handle: Handler<ClosedRequest<Id>, Id>
+  /** Whether the method is there at all; it is, unless said. @throws ServiceError `unavailable` */
+  readonly offered?: () => Promise<boolean>
 }
 /** A handler for every operation of the contract. */
 export type Doors = { readonly [Id in OperationId]: OpenDoor<Id> | ClosedDoor<Id> }
@@ -82,9 +84,13 @@ export const open = <Id extends OperationId>(handle: Handler<OpenRequest<Id>, Id
   access: 'open',
   handle,
 })
-export const closed = <Id extends OperationId>(handle: Handler<ClosedRequest<Id>, Id>): ClosedDoor<Id> => ({
+export const closed = <Id extends OperationId>(
+  handle: Handler<ClosedRequest<Id>, Id>,
+  offered?: () => Promise<boolean>,
+): ClosedDoor<Id> => ({
   access: 'closed',
   handle,
+  ...(offered === undefined ? {} : { offered }),
 })
 
 declare module 'fastify' {
@@ -171,7 +177,7 @@ export function bindDoors(
   bearer: BearerCheck,
 ): void {
   const known = new Set(operations.filter(({ oauth }) => !oauth).map(({ id }) => id))
-  const byId: Readonly<Record<string, { access: 'open' | 'closed'; handle: unknown } | undefined>> = doors
+  const byId: Readonly<Record<string, AnyDoor | undefined>> = doors
   const stray = Object.keys(doors).find((id) => !known.has(id))
   if (stray !== undefined) throw new Error(`openapi.yaml: no operation for the door ${stray}`)
   for (const operation of operations.filter(({ oauth }) => !oauth)) {
@@ -180,17 +186,19 @@ export function bindDoors(
     if ((door.access === 'closed') !== (operation.scopes !== undefined)) {
       throw new Error(`openapi.yaml: ${operation.id} and its door disagree about who may come in`)
     }
-    bind(app, operation, door.handle as (request: unknown) => unknown, bearer)
+    bind(app, operation, door, bearer)
   }
 }
 
-function bind(
-  app: FastifyInstance,
-  operation: Operation,
-  handle: (request: unknown) => unknown,
-  bearer: BearerCheck,
-): void {
+interface AnyDoor {
+  readonly access: 'open' | 'closed'
+  readonly handle: unknown
+  readonly offered?: () => Promise<boolean>
+}
+
+function bind(app: FastifyInstance, operation: Operation, door: AnyDoor, bearer: BearerCheck): void {
   const { scopes } = operation
+  const handle = door.handle as (request: unknown) => unknown
   app.route({
     method: operation.method,
     url: operation.path,
@@ -198,6 +206,7 @@ function bind(
       ? {}
       : {
           onRequest: async (request: FastifyRequest) => {
+            if ((await door.offered?.()) === false) throw new ServiceError('method_unknown')
             request.caller = await bearer.identify(presented(request)).catch((error: unknown) => {
               throw inOwnWords(operation, error)
             })

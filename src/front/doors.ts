@@ -4,6 +4,7 @@ import { loginDoors } from './csc/auth-login.js'
 import { revokeDoors } from './csc/auth-revoke.js'
 import { authorizeDoors } from './csc/credentials-authorize.js'
 import { authorizeCheckDoors } from './csc/credentials-authorize-check.js'
+import { createDoors } from './csc/credentials-create.js'
 import { deleteDoors } from './csc/credentials-delete.js'
 import { extendDoors } from './csc/credentials-extend.js'
 import { credentialInfoDoors } from './csc/credentials-info.js'
@@ -38,6 +39,7 @@ export function allDoors(
     ...extendDoors(services),
     ...sendCodeDoors(services),
     ...authorizeCheckDoors(services),
+    ...createDoors(services, health),
     ...deleteDoors(services),
     ...signHashDoors(services),
     ...sessionDoors(services, bearer),

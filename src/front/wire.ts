@@ -560,6 +560,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/csc/v2/credentials/create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create a credential
+         * @description CSC v2.2 §11.4. Takes a token of scope `credential-creation`, once, for the very request that its signer agreed to.
+         *     There are two certificate policies: `2.999.1.1` (RSA, 3072 bits) and `2.999.1.2` (P-256); of the subject a client
+         *     may say the `commonName`, which must be the signer's own. Only a demo makes certificates itself; elsewhere the
+         *     answer is 501.
+         */
+        post: operations["v2CredentialsCreate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/csc/v2/credentials/delete": {
         parameters: {
             query?: never;
@@ -1285,6 +1308,40 @@ export interface components {
             handle: string;
             clientData?: components["schemas"]["ClientData"];
         };
+        CreateRequest: {
+            credentialCreationRequest: components["schemas"]["CredentialCreationRequest"];
+            /** @description Where this is false the answer holds `credentialID` alone. */
+            credentialInfo?: boolean | null;
+            /**
+             * @description How much of the certificate chain to tell; `single` where absent.
+             * @enum {string|null}
+             */
+            certificates?: "none" | "single" | "chain" | null;
+            /** @description Whether to tell what the certificate says. */
+            certInfo?: boolean | null;
+            /** @description Whether to tell what the signer has to present. Also taken under the name `authData`. */
+            authInfo?: boolean | null;
+            lang?: components["schemas"]["Lang"];
+            clientData?: components["schemas"]["ClientData"];
+        };
+        CredentialCreationRequest: {
+            /** @description `2.999.1.1` or `2.999.1.2`. */
+            certificatePolicy: string;
+            /** @description The signer's own `commonName`, or nothing. */
+            subjectData?: {
+                [key: string]: unknown;
+            } | null;
+        };
+        CreatedCredential: {
+            credentialID: string;
+            description?: string;
+            key?: components["schemas"]["Key"];
+            cert?: components["schemas"]["CertificateV2"];
+            auth?: components["schemas"]["AuthV2"];
+            SCAL?: components["schemas"]["SCAL"];
+            multisign?: components["schemas"]["Multisign"];
+            lang?: string;
+        };
         DeleteRequest: {
             credentialDeletionRequest: components["schemas"]["CredentialDeletionRequest"];
             clientData?: components["schemas"]["ClientData"];
@@ -1668,6 +1725,9 @@ export type ExtendRequestV1 = components['schemas']['ExtendRequestV1'];
 export type ExtendRequestV2 = components['schemas']['ExtendRequestV2'];
 export type AuthorizePending = components['schemas']['AuthorizePending'];
 export type AuthorizeCheckRequest = components['schemas']['AuthorizeCheckRequest'];
+export type CreateRequest = components['schemas']['CreateRequest'];
+export type CredentialCreationRequest = components['schemas']['CredentialCreationRequest'];
+export type CreatedCredential = components['schemas']['CreatedCredential'];
 export type DeleteRequest = components['schemas']['DeleteRequest'];
 export type CredentialDeletionRequest = components['schemas']['CredentialDeletionRequest'];
 export type Sad = components['schemas']['SAD'];
@@ -1947,9 +2007,9 @@ export interface operations {
                 response_type?: "code";
                 /** @description Exactly as registered. May be absent where one is. */
                 redirect_uri?: string;
-                /** @description `service` where neither this nor `authorization_details` is given. */
+                /** @description `service` where neither this nor `authorization_details` is given. The scope `credential-creation` is asked for by `authorization_details` only. */
                 scope?: "service" | "credential" | "credential-deletion";
-                /** @description JSON (RFC 9396) with one entry of type `credential` or `credential-deletion`. Not beside `scope` and the CSC parameters. */
+                /** @description JSON (RFC 9396) with one entry of type `credential`, `credential-creation` or `credential-deletion`. Not beside `scope` and the CSC parameters. */
                 authorization_details?: string;
                 code_challenge?: string;
                 code_challenge_method?: "S256";
@@ -2163,9 +2223,9 @@ export interface operations {
                 response_type?: "code";
                 /** @description Exactly as registered. May be absent where one is. */
                 redirect_uri?: string;
-                /** @description `service` where neither this nor `authorization_details` is given. */
+                /** @description `service` where neither this nor `authorization_details` is given. The scope `credential-creation` is asked for by `authorization_details` only. */
                 scope?: "service" | "credential" | "credential-deletion";
-                /** @description JSON (RFC 9396) with one entry of type `credential` or `credential-deletion`. Not beside `scope` and the CSC parameters. */
+                /** @description JSON (RFC 9396) with one entry of type `credential`, `credential-creation` or `credential-deletion`. Not beside `scope` and the CSC parameters. */
                 authorization_details?: string;
                 code_challenge?: string;
                 code_challenge_method?: "S256";
@@ -2379,9 +2439,9 @@ export interface operations {
                 response_type?: "code";
                 /** @description Exactly as registered. May be absent where one is. */
                 redirect_uri?: string;
-                /** @description `service` where neither this nor `authorization_details` is given. */
+                /** @description `service` where neither this nor `authorization_details` is given. The scope `credential-creation` is asked for by `authorization_details` only. */
                 scope?: "service" | "credential" | "credential-deletion";
-                /** @description JSON (RFC 9396) with one entry of type `credential` or `credential-deletion`. Not beside `scope` and the CSC parameters. */
+                /** @description JSON (RFC 9396) with one entry of type `credential`, `credential-creation` or `credential-deletion`. Not beside `scope` and the CSC parameters. */
                 authorization_details?: string;
                 code_challenge?: string;
                 code_challenge_method?: "S256";
@@ -2849,6 +2909,39 @@ export interface operations {
             415: components["responses"]["NotJson"];
             429: components["responses"]["TooOften"];
             500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    v2CredentialsCreate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateRequest"];
+            };
+        };
+        responses: {
+            /** @description The new credential */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreatedCredential"];
+                };
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            405: components["responses"]["OtherMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["NotJson"];
+            500: components["responses"]["Failed"];
+            501: components["responses"]["NotImplemented"];
             503: components["responses"]["Unavailable"];
         };
     };

@@ -24,8 +24,13 @@ import { signStructure } from './signed-structure.js'
 
 /** The organization in every name of the demo. */
 const DEMO_ORGANIZATION = 'Paraph demo'
-/** Policy of every signer's certificate of the demo; the arc 2.999 is set aside for examples (ITU-T X.660). */
+/** Policy of a signer's certificate of the demo, unless another is asked for; the arc 2.999 is set aside for examples (ITU-T X.660). */
 export const TEST_POLICY = '2.999.1'
+
+/** Whether a certificate with this policy is a demo's: that one, and all below it. */
+export function isTestPolicy(policyOid: string): boolean {
+  return policyOid === TEST_POLICY || policyOid.startsWith(`${TEST_POLICY}.`)
+}
 
 const NOTICE = 'TEST ONLY: issued by a Paraph demo to whoever asked for it. It proves nothing about anybody.'
 const LIFETIME = 90 * 24 * 3600 * 1000
@@ -64,6 +69,7 @@ export async function createRoot(hsm: Hsm, key: ServiceKey, clock: Clock): Promi
  * long as the root. It takes over common name, country and serial number, and names the demo as organization.
  * @param root the CA's certificate, DER
  * @param request a PKCS#10 request, of which the common name is taken; or subject and key (DER SubjectPublicKeyInfo)
+ * @param policyOid the certificate policy it is issued under
  * @returns DER
  * @throws ServiceError `not_allowed` when the root has expired or the request is not acceptable
  * @throws HsmError
@@ -74,6 +80,7 @@ export async function issue(
   root: Uint8Array,
   request: Uint8Array | { readonly subject: Subject; readonly publicKey: Uint8Array },
   clock: Clock,
+  policyOid: string = TEST_POLICY,
 ): Promise<Uint8Array> {
   const issuer = readCertificate(root)
   const notBefore = wholeSeconds(clock.now())
@@ -96,7 +103,7 @@ export async function issue(
       keyUsage('nonRepudiation'),
       subjectKeyIdentifier(publicKey),
       authorityKeyIdentifier(key.publicKey),
-      policy(TEST_POLICY, NOTICE),
+      policy(policyOid, NOTICE),
       qcStatements(),
     ],
   })

@@ -7,23 +7,14 @@ import { createCredential } from '../credentials/create-credential.js'
 import type { Credential } from '../credentials/credential.js'
 import { readCredential } from '../credentials/credential-store.js'
 import { type CredentialPolicy, policyOf } from '../credentials/policy.js'
+import { MULTISIGN } from '../credentials/profile.js'
 import { ServiceError } from '../errors.js'
 import type { CredentialId } from '../ids.js'
 import { parseChain } from '../pki/certificate.js'
-import { issue } from '../pki/demo-ca.js'
 import { toPem } from '../pki/pem.js'
 import type { AdminHandlers, AdminServices } from './admin-services.js'
+import { certify } from './certify.js'
 import { requireSigner } from './signer-verbs.js'
-
-const MULTISIGN = 100
-
-/** Has the demo CA sign a certificate for the credential's key, if there is that CA. */
-async function certify(services: AdminServices, actor: Actor, credential: Credential): Promise<Credential> {
-  const { ca } = services
-  if (ca === undefined || credential.request === null) return credential
-  const leaf = await issue(ca.hsm, ca.key, ca.root, credential.request, services.clock)
-  return bindCertificate(services, actor, credential.id, [leaf, ca.root])
-}
 
 const pemRequest = ({ request }: Credential) =>
   request === null ? {} : { request: toPem('CERTIFICATE REQUEST', request) }
@@ -105,17 +96,22 @@ export const credentialVerbs: AdminHandlers<
   'credential.create': async (services, actor, request) => {
     const signer = await requireSigner(services.pool, request.signer)
     const policy = await requirePolicy(services, request)
-    const pending = await createCredential(services, actor, {
-      signer,
-      spec: request.key,
-      scal: request.scal ?? '2',
-      multisign: request.multisign ?? MULTISIGN,
-      sessionWide: request.sessionWide ?? false,
-      policy,
-      pin: request.pin,
-      description: request.description,
-    })
-    const credential = await certify(services, actor, pending)
+    const { ca } = services
+    const pending = await createCredential(
+      services,
+      { actor },
+      {
+        signer,
+        spec: request.key,
+        scal: request.scal ?? '2',
+        multisign: request.multisign ?? MULTISIGN,
+        sessionWide: request.sessionWide ?? false,
+        policy,
+        pin: request.pin,
+        description: request.description,
+      },
+    )
+    const credential = ca === undefined ? pending : await certify(services, ca, actor, pending)
     return {
       credentialID: credential.id,
       state: credential.state,
@@ -162,7 +158,7 @@ export const credentialVerbs: AdminHandlers<
     const credential = await readCredential(services.pool, services.binding, credentialID as CredentialId)
     if (credential === undefined) throw new ServiceError('not_found', { detail: 'no such credential' })
     if (services.ca === undefined) return { state: credential.state, ...pemRequest(credential) }
-    const { state } = await certify(services, actor, credential)
+    const { state } = await certify(services, services.ca, actor, credential)
     return { state }
   },
 }

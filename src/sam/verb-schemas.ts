@@ -49,6 +49,8 @@ const mechanism = {
 const sha256 = { type: 'string', pattern: '^[A-Za-z0-9+/]{43}=$' } as const
 const confirmation = { type: 'string', pattern: '^(jkt|x5t):[A-Za-z0-9_-]{43}$' } as const
 
+const creation = object({ certificatePolicy: value, subjectData: { type: 'object' } })
+
 const schemas: Record<FrontVerb, object> = {
   login: object({ origin, login: text, password: value, rememberMe: { type: 'boolean' } }),
   refresh: object({ origin, refreshToken: value }),
@@ -92,7 +94,7 @@ const schemas: Record<FrontVerb, object> = {
       {
         origin,
         name: value,
-        kind: { enum: ['service', 'credential', 'deletion'] },
+        kind: { enum: ['service', 'credential', 'creation', 'deletion'] },
         way: { enum: ['oauth', 'handle'] },
       },
       {
@@ -106,6 +108,7 @@ const schemas: Record<FrontVerb, object> = {
         digestAlgorithm: algorithm,
         labels: { type: 'array', maxItems: 10_000, items: text },
         description: text,
+        creation,
       },
     ),
     if: { properties: { way: { const: 'oauth' } } },
@@ -126,6 +129,7 @@ const schemas: Record<FrontVerb, object> = {
   exchange: object({ origin, name: value, tokenHash: sha256 }, { confirmation }),
   collect: object({ origin, bearer: value, name: value }),
   refreshGrant: object({ origin, name: value, tokenHash: sha256 }, { confirmation }),
+  createCredential: object({ origin, bearer: value, creation }),
   deleteCredential: object(
     { origin, bearer: value, credentialId: value },
     { revocationReason: { type: 'integer', minimum: 0, maximum: 10 } },

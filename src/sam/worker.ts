@@ -49,6 +49,7 @@ import { SignatureVerifier } from '../signing/verify-signature.js'
 import type { AdminServices } from './admin-services.js'
 import { administer } from './admin-verbs.js'
 import { Chores } from './chores.js'
+import { createAgreed } from './create-agreed.js'
 import { openDemoCa } from './demo-ca-files.js'
 import { guardedDevice } from './device.js'
 import { FrameServer } from './frame-server.js'
@@ -140,7 +141,9 @@ export async function startWorker(
       logger.error({ cause: error instanceof Error ? error.message : 'unknown' }, 'a refused login was not logged'),
     onLost: (count) => logger.error({ count }, 'refused logins were not logged'),
   })
+  const ca = settings.caHsmUri === undefined ? undefined : await openDemoCa(settings.caHsmUri, settings.keysDir)
   const services = {
+    certifies: ca !== undefined,
     delivery: Delivery.open(settings.delivery ?? {}),
     publicUrl: settings.publicUrl,
     failures,
@@ -186,6 +189,7 @@ export async function startWorker(
     deny: (request) => deny(services, request),
     exchange: (request) => exchangeApproval(services, request),
     collect: (request) => collectApproval(services, request),
+    createCredential: (request) => createAgreed(services, ca, request),
     deleteCredential: (request) => deleteCredential(services, request),
     refreshGrant: (request) => refreshGrant(services, request),
     revokeGrant: (request) => revokeGrant(services, request),
@@ -219,7 +223,6 @@ export async function startWorker(
     logger,
   )
 
-  const ca = settings.caHsmUri === undefined ? undefined : await openDemoCa(settings.caHsmUri, settings.keysDir)
   const adminServices: AdminServices = { ...services, pool, ca, demo: log.demo }
   const admin = new FrameServer(settings.adminSocket, (frame) => administer(adminServices, frame), logger)
 

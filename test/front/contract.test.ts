@@ -82,7 +82,7 @@ test('only what is meant to be open is open', () => {
   )
   assert.deepEqual(
     [...new Set(operations.flatMap(({ scopes }) => scopes ?? []))],
-    ['service', 'credential', 'credential-deletion'],
+    ['service', 'credential', 'credential-creation', 'credential-deletion'],
   )
   assert.deepEqual(
     operations.filter(({ scopes }) => scopes?.includes('credential')).map(({ id }) => id),

@@ -101,6 +101,7 @@ const HEALTHY: Partial<Replies> = {
   }),
   refresh: () => ({ accessToken: 'access2', refreshToken: 'refresh2', expiresIn: 180 }),
   revoke: () => ({}),
+  createCredential: () => ({ credentialId: '01980000-0000-7000-8000-000000000002' }),
   deleteCredential: () => ({}),
   authorize: () => ({ sad: 'sad', expiresIn: 180 }),
   sendCode: () => ({}),

@@ -13,6 +13,7 @@ const REFUSALS = {
   refresh: ['refresh_token_unknown', 'overloaded', 'unavailable'],
   revoke: ['revoke_token_unknown', 'token_expired', 'unavailable'],
   authorize: ['code_rejected', 'pin_locked', 'digests_missing', 'certificate_expired', 'token_unknown', 'unavailable'],
+  createCredential: ['token_expired', 'too_many_credentials', 'parameter_invalid', 'unavailable'],
   deleteCredential: ['token_expired', 'token_unknown', 'unavailable'],
   sign: ['sad_unknown', 'digest_not_authorized', 'retry_in_progress', 'retry_spent', 'retry_contradicts', 'overloaded'],
 } as const satisfies Partial<Record<FrontVerb, readonly ErrorCode[]>>
@@ -27,7 +28,11 @@ export async function knownTo(front: TestFront): Promise<Known> {
     `Bearer ${(await seed.session(signer, options)).token}`
   return {
     credentials: [await seed.credential(signer), await seed.credential(signer, { spec: 'p-256', scal: '1' })],
-    right: { service: `Bearer ${token}`, 'credential-deletion': await bearer({ scope: 'credential-deletion' }) },
+    right: {
+      service: `Bearer ${token}`,
+      'credential-creation': await bearer({ scope: 'credential-creation' }),
+      'credential-deletion': await bearer({ scope: 'credential-deletion' }),
+    },
     wrong: [
       await bearer({ scope: 'other' }),
       await bearer({ kind: 'refresh' }),
@@ -48,9 +53,16 @@ export async function rowCounts({ seed }: TestFront): Promise<unknown> {
  * @param refusal which of its refusals a worker gives; undefined where it does what it is asked
  * @returns the status
  */
-async function ask(front: TestFront, right: string, request: AnyRequest, refusal: number | undefined): Promise<number> {
+async function ask(
+  front: TestFront,
+  known: Known,
+  right: string,
+  request: AnyRequest,
+  refusal: number | undefined,
+): Promise<number> {
   front.sam.requests.length = 0
   front.sam.heal()
+  front.sam.on('createCredential', () => ({ credentialId: known.credentials[0] as string }))
   if (refusal !== undefined) {
     for (const verb of VERBS) {
       const code = REFUSALS[verb][refusal % REFUSALS[verb].length] as ErrorCode
@@ -85,7 +97,7 @@ export async function fuzzOperation(
   const refusal = fc.option(fc.nat({ max: 5 }), { nil: undefined, freq: 2 })
   await fc.assert(
     fc.asyncProperty(anyRequest(operation, known), refusal, async (request, which) => {
-      const status = await ask(front, rightFor(known, operation), request, which)
+      const status = await ask(front, known, rightFor(known, operation), request, which)
       statuses.set(status, (statuses.get(status) ?? 0) + 1)
     }),
     parameters,

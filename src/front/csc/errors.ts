@@ -65,6 +65,11 @@ const both = {
     description: 'The client is not authorized to use this method.',
   },
   remember_not_allowed: refused('The session cannot be remembered for this credential and client'),
+  too_many_credentials: {
+    status: 400,
+    error: 'access_denied',
+    description: 'The signer has as many credentials as can be made in this way.',
+  },
   signature_count_invalid: refused('Invalid value for parameter numSignatures'),
   signature_count_too_high: refused('Numbers of signatures is too high'),
   digest_undecodable: refused('Invalid Base64 hash string parameter'),

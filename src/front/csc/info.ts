@@ -6,6 +6,8 @@ import { SIGNATURE_OIDS } from './oids.js'
 
 /** Served, and not named in `methods` while they are switched off. */
 const LOGIN = 'auth/login'
+/** Only where the service makes certificates itself, as a demo does. */
+const CREATE = 'credentials/create'
 
 interface InfoServices {
   readonly config: FrontServices['config']
@@ -29,7 +31,7 @@ async function infoV1(services: InfoServices): Promise<InfoV1> {
     specs: '1.0.3.0',
     ...(await common(services)),
     oauth2: oauthBase(services, 'v1'),
-    methods: methodsUnder('/csc/v1/', services),
+    methods: await methodsUnder('/csc/v1/', services),
   }
 }
 
@@ -41,7 +43,7 @@ async function infoV2(services: InfoServices): Promise<InfoV2> {
     supportsRar: true,
     supportedHashTypes: ['dtbsr'],
     asynchronousOperationMode: false,
-    methods: methodsUnder('/csc/v2/', services),
+    methods: await methodsUnder('/csc/v2/', services),
     signAlgorithms: { algos: [...SIGNATURE_OIDS] },
     signature_formats: { formats: [], envelope_properties: [] },
     conformance_levels: [],
@@ -66,9 +68,10 @@ function oauthBase({ config }: InfoServices, version: 'v1' | 'v2'): string {
   return `${config.publicUrl.replace(/\/+$/, '')}/csc/${version}/`
 }
 
-function methodsUnder(base: string, { config, paths }: InfoServices): string[] {
+async function methodsUnder(base: string, { config, health, paths }: InfoServices): Promise<string[]> {
+  const off = [...(config.basicLogin ? [] : [LOGIN]), ...((await health.demo()) ? [] : [CREATE])]
   return paths
     .filter((path) => path.startsWith(base))
     .map((path) => path.slice(base.length))
-    .filter((method) => method !== 'info' && (config.basicLogin || method !== LOGIN))
+    .filter((method) => method !== 'info' && !off.includes(method))
 }

@@ -7,13 +7,15 @@ import type { ClientRow, FrontReads } from '../reads.js'
 import type { SamClient } from '../sam-client.js'
 import { askWorker } from '../worker.js'
 import { toOAuthError, tooMany } from './errors.js'
-import { RICH_SCOPES, typesOf } from './wish.js'
+import { RICH_SCOPES, scopesOffered, typesOf } from './wish.js'
 
 /** What an adapter works with. */
 export interface AdapterServices {
   readonly store: OAuthStore
   readonly db: FrontReads
   readonly sam: SamClient
+  /** Whether this service makes certificates itself. */
+  readonly certifies: boolean
 }
 
 /** What our side knows of a request to the OAuth 2 server; it travels on the raw request. */
@@ -57,7 +59,7 @@ export function adapterFor(services: AdapterServices): (model: string) => Adapte
 function makeAdapter(services: AdapterServices, model: string): Adapter {
   switch (model) {
     case 'Client':
-      return { ...NOTHING, find: (id) => findClient(services.db, id) }
+      return { ...NOTHING, find: (id) => findClient(services, id) }
     case 'AccessToken':
     case 'ClientCredentials':
       return tokens(services, model)
@@ -238,13 +240,13 @@ const METHODS = {
   none: 'none',
 } as const
 
-async function findClient(db: FrontReads, id: string): Promise<AdapterPayload | undefined> {
+async function findClient({ db, certifies }: AdapterServices, id: string): Promise<AdapterPayload | undefined> {
   const row = id.includes('\0') || id.length > 255 ? undefined : await db.client(id)
-  return row === undefined ? undefined : (metadataOf(row) as AdapterPayload)
+  return row === undefined ? undefined : (metadataOf(row, certifies) as AdapterPayload)
 }
 
 /** A client as the server knows it. Its secret is the hash of the real one; see `compareSecrets`. */
-function metadataOf(row: ClientRow): object {
+function metadataOf(row: ClientRow, certifies: boolean): object {
   const redirects = row.redirect_uris.length > 0
   const confidential = row.auth_method !== 'none'
   return {
@@ -260,7 +262,9 @@ function metadataOf(row: ClientRow): object {
       ...(redirects ? ['authorization_code', 'refresh_token'] : []),
       ...(confidential && row.scopes.includes('service') ? ['client_credentials'] : []),
     ],
-    authorization_details_types: RICH_SCOPES.filter((scope) => row.scopes.includes(scope)).flatMap(typesOf),
+    authorization_details_types: scopesOffered(RICH_SCOPES, certifies)
+      .filter((scope) => row.scopes.includes(scope))
+      .flatMap(typesOf),
     tls_client_certificate_bound_access_tokens: row.auth_method === 'tls',
   }
 }

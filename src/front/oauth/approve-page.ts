@@ -19,6 +19,8 @@ import { askWorker } from '../worker.js'
 import type { OAuthServer } from './mount.js'
 import { approvePath } from './provider.js'
 
+type Creation = NonNullable<ShownApproval['creation']>
+
 /** Wishes that no answer of the signer could make possible; the client is told why. */
 const IMPOSSIBLE: readonly ErrorCode[] = [
   'credential_disabled',
@@ -26,6 +28,9 @@ const IMPOSSIBLE: readonly ErrorCode[] = [
   'client_not_allowed',
   'signature_count_too_high',
   'digests_missing',
+  // Another name than the signer's in what shall be made.
+  'parameter_invalid',
+  'too_many_credentials',
 ]
 
 /**
@@ -217,6 +222,7 @@ function question(request: PageRequest, action: string, shown: ShownApproval, ta
     body: html`<p class="lead">${lead}</p>${message('bad', problem)}
 ${shown.kind === 'credential' ? facts(request, shown) : undefined}
 ${shown.kind === 'deletion' ? whatGoes(request, shown) : undefined}
+${shown.creation === undefined ? undefined : whatComes(request, shown, shown.creation)}
 ${passkeyForm(request, action, shown)}
 <form class="card" method="post" action="${action}">${formStart(request)}
 ${shown.kind === 'service' ? remember(request) : factors(request, shown)}
@@ -229,6 +235,7 @@ function wordsOf({ texts }: PageRequest, { kind, client }: ShownApproval) {
   return {
     service: { title: texts.letInTitle, lead: texts.letInLead(client), yes: texts.letIn },
     credential: { title: texts.approveTitle, lead: texts.approveLead(client), yes: texts.approve },
+    creation: { title: texts.createTitle, lead: texts.createLead(client), yes: texts.createYes },
     deletion: { title: texts.deleteTitle, lead: texts.deleteLead(client), yes: texts.deleteYes },
   }[kind]
 }
@@ -238,6 +245,14 @@ function whatGoes({ texts }: PageRequest, { credential, client }: ShownApproval)
 <dt>${texts.certificate}</dt><dd>${credential?.subject ?? ''}</dd>
 ${credential?.description === undefined ? undefined : html`<dt>${texts.calledBy}</dt><dd>${credential.description}</dd>`}</dl>
 <p class="hint">${texts.deleteHint}</p></section>`
+}
+
+function whatComes({ texts }: PageRequest, { client }: ShownApproval, creation: Creation): Html {
+  return html`<section><dl><dt>${texts.askedBy}</dt><dd>${client}</dd>
+<dt>${texts.certificateName}</dt><dd>${creation.name}</dd>
+<dt>${texts.certificatePolicy}</dt><dd>${texts.testPolicy} (${creation.certificatePolicy})</dd>
+<dt>${texts.key}</dt><dd>${texts.keyKind[creation.key]}</dd></dl>
+<p class="hint">${texts.createHint}</p></section>`
 }
 
 function facts({ texts }: PageRequest, shown: ShownApproval): Html {

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type Provider from 'oidc-provider'
 import type { errors, KoaContextWithOIDC } from 'oidc-provider'
-import { type Origin, SCOPE_OF_KIND } from '../../activation.js'
+import type { Origin } from '../../activation.js'
 import type { ErrorCode } from '../../errors.js'
 import { type Bearer, isCaller } from '../../identity/caller.js'
 import { secretHash } from '../../identity/secret-value.js'
@@ -9,12 +9,14 @@ import { Lane } from '../../lane.js'
 import type { BearerCheck } from '../bearer.js'
 import { describeError } from '../describe-error.js'
 import type { ErrorServices } from '../edge.js'
+import type { Health } from '../health.js'
 import { originOf, pathOf } from '../origin.js'
 import type { FrontServices } from '../services.js'
 import { askWorker, WorkerRefusal } from '../worker.js'
 import { callOf, rememberCall } from './adapter.js'
 import { toldError } from './errors.js'
 import { makeProvider, SESSION_COOKIE } from './provider.js'
+import { SCOPES, scopesOffered } from './wish.js'
 
 /** The OAuth 2 server of this front, made at first use: its secret comes from a worker. */
 export interface OAuthServer {
@@ -50,16 +52,25 @@ const MOST_WAITING = 112
 
 const BACK_CHANNEL = ['token', 'revocation', 'pushed_authorization_request']
 
-export function oauthServer(services: FrontServices, errors: ErrorServices, bearer: BearerCheck): OAuthServer {
+export function oauthServer(
+  services: FrontServices,
+  errors: ErrorServices,
+  bearer: BearerCheck,
+  health: Health,
+): OAuthServer {
   let made: Promise<Provider> | undefined
+  async function make(): Promise<Provider> {
+    const { secret } = await services.sam.call('frontSecret', {})
+    // Only a demo has a certificate authority of its own.
+    const certifies = await health.demo()
+    const provider = makeProvider(services, Buffer.from(secret, 'base64'), certifies)
+    return inOurWords(provider, scopesOffered(SCOPES, certifies), errors, bearer)
+  }
   function provider(): Promise<Provider> {
-    made ??= services.sam
-      .call('frontSecret', {})
-      .then(({ secret }) => inOurWords(makeProvider(services, Buffer.from(secret, 'base64')), errors, bearer))
-      .catch((error: unknown) => {
-        made = undefined
-        throw error
-      })
+    made ??= make().catch((error: unknown) => {
+      made = undefined
+      throw error
+    })
     return made
   }
   return {
@@ -118,7 +129,12 @@ async function serve(
 }
 
 /** What the server says, as CSC says it. */
-function inOurWords(provider: Provider, services: ErrorServices, bearer: BearerCheck): Provider {
+function inOurWords(
+  provider: Provider,
+  scopes: readonly string[],
+  services: ErrorServices,
+  bearer: BearerCheck,
+): Provider {
   const failures = new WeakMap<object, errors.OIDCProviderError>()
   for (const event of [
     'grant.error',
@@ -148,7 +164,7 @@ function inOurWords(provider: Provider, services: ErrorServices, bearer: BearerC
         completeToken(ctx as KoaContextWithOIDC)
       }
       if (route === 'revocation') completeRevocation(ctx as KoaContextWithOIDC)
-    } else if (route === 'discovery') trimMetadata(ctx as KoaContextWithOIDC)
+    } else if (route === 'discovery') trimMetadata(ctx as KoaContextWithOIDC, scopes)
     else if (failure !== undefined && ctx.status === 503) ctx.set('retry-after', '1')
   })
   return provider
@@ -202,12 +218,12 @@ function completeRevocation(ctx: KoaContextWithOIDC): void {
 }
 
 /** RFC 8414: of OAuth 2 only. */
-function trimMetadata(ctx: KoaContextWithOIDC): void {
+function trimMetadata(ctx: KoaContextWithOIDC, scopes: readonly string[]): void {
   const { body } = ctx as { body?: unknown }
   const entries = Object.entries((body ?? {}) as Record<string, unknown>)
   ctx.body = {
     ...Object.fromEntries(entries.filter(([name]) => !OPENID_ONLY.test(name))),
-    scopes_supported: Object.values(SCOPE_OF_KIND),
+    scopes_supported: scopes,
   }
 }
 

@@ -1,7 +1,6 @@
 import { generateKeyPairSync, hash, hkdfSync, timingSafeEqual, X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import Provider, { type Configuration, errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider'
-import { SCOPE_OF_KIND } from '../../activation.js'
 import { ServiceError } from '../../errors.js'
 import { OAuthStore } from '../../identity/oauth-store.js'
 import type { FrontServices } from '../services.js'
@@ -9,7 +8,7 @@ import { askWorker } from '../worker.js'
 import { accountOf } from './account-token.js'
 import { adapterFor, callOf } from './adapter.js'
 import { toOAuthError } from './errors.js'
-import { CSC_PARAMETERS, RICH_SCOPES, typesOf, wishOf, wishOfDetail } from './wish.js'
+import { CSC_PARAMETERS, RICH_SCOPES, SCOPES, scopesOffered, typesOf, wishOf, wishOfDetail } from './wish.js'
 
 /** Where the signer answers. */
 export const approvePath = (uid: string) => `/portal/approve/${uid}`
@@ -32,14 +31,15 @@ export const SESSION_COOKIE = 'paraph-oauth'
  * The OAuth 2 server (RFC 6749, 7636, 9126, 9396, 9449, 8705, 7009, 8414) with the parameters of CSC. Every feature is
  * named here, on or off; nothing of it fetches an address.
  * @param secret the fronts' common one: any front goes on with what another began
+ * @param certifies whether this service makes certificates itself
  */
-export function makeProvider(services: FrontServices, secret: Uint8Array): Provider {
+export function makeProvider(services: FrontServices, secret: Uint8Array, certifies: boolean): Provider {
   const store = new OAuthStore(services.store, secret)
   const { publicUrl, tls } = services.config
   const certificates = tls?.clientCertificates === true
   const resource = `${publicUrl}/csc`
   const configuration: Configuration = {
-    adapter: adapterFor({ store, db: services.db, sam: services.sam }),
+    adapter: adapterFor({ store, db: services.db, sam: services.sam, certifies }),
     // Nobody outside is ever shown a signature of this key: access tokens are opaque, and there are no ID tokens.
     jwks: { keys: [generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' })] },
     clientDefaults: { id_token_signed_response_alg: 'ES256' },
@@ -135,13 +135,17 @@ export function makeProvider(services: FrontServices, secret: Uint8Array): Provi
         useGrantedResource: () => true,
         getResourceServerInfo: (_ctx, indicator) => {
           if (indicator !== resource) throw new errors.InvalidTarget()
-          return { scope: Object.values(SCOPE_OF_KIND).join(' '), audience: resource, accessTokenFormat: 'opaque' }
+          return { scope: scopesOffered(SCOPES, certifies).join(' '), audience: resource, accessTokenFormat: 'opaque' }
         },
       },
       revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
       richAuthorizationRequests: {
         enabled: true,
-        types: Object.fromEntries(RICH_SCOPES.flatMap(typesOf).map((type) => [type, { validate: checkDetail }])),
+        types: Object.fromEntries(
+          scopesOffered(RICH_SCOPES, certifies)
+            .flatMap(typesOf)
+            .map((type) => [type, { validate: checkDetail }]),
+        ),
         authorizationDetailsForGrantSource: (ctx) => ctx.oidc.grant?.rar,
         authorizationDetailsForAccessToken: (_ctx, _token, source) => source?.rar,
         authorizationDetailsForIntrospection: () => undefined,

@@ -7,7 +7,15 @@ import { requireDigest } from '../csc/mechanism.js'
 /** What a client wants a signer to agree to, whichever way it was said. */
 export type Wish = Pick<
   FrontVerbs['requestApproval']['request'],
-  'kind' | 'credentialId' | 'qualifier' | 'numSignatures' | 'digests' | 'digestAlgorithm' | 'labels' | 'description'
+  | 'kind'
+  | 'credentialId'
+  | 'qualifier'
+  | 'numSignatures'
+  | 'digests'
+  | 'digestAlgorithm'
+  | 'labels'
+  | 'description'
+  | 'creation'
 >
 
 /** The CSC parameters of an authorization request (v1 §8.3.2, v2.2 §8.2.2), beside those of OAuth 2. */
@@ -31,6 +39,15 @@ export function typesOf(scope: Exclude<TokenScope, 'service'>): readonly string[
 
 /** What is asked for by `authorization_details`; `service` is by its scope only. */
 export const RICH_SCOPES = Object.values(SCOPE_OF_KIND).filter((scope) => scope !== 'service')
+export const SCOPES: readonly TokenScope[] = ['service', ...RICH_SCOPES]
+
+/** Scopes of a service that makes certificates itself, or does not: what cannot be certified is not made here. */
+export function scopesOffered<Scope extends TokenScope>(
+  scopes: readonly Scope[],
+  certifies: boolean,
+): readonly Scope[] {
+  return scopes.filter((scope) => certifies || scope !== SCOPE_OF_KIND.creation)
+}
 
 const MOST_DESCRIPTION = 500
 const MOST_LABEL = 255
@@ -55,6 +72,7 @@ export function wishOf(parameters: RequestParameters): Wish {
     checkCommon(parameters)
     return deletionWish(parameters)
   }
+  // Of `credential-creation` too: what shall be made only `authorization_details` can say.
   if (scope !== 'credential') throw invalid('scope')
   return plainWish(parameters)
 }
@@ -85,6 +103,22 @@ function deletionWish(parameters: RequestParameters): Wish {
   return { kind: 'deletion', credentialId }
 }
 
+/** What `acr_values` wish for is not looked at: the signer always agrees with a factor, on our own page. */
+function creationWish({ acr_values: classes, credentialCreationRequest: wanted }: RequestParameters): Wish {
+  if (classes !== undefined && !(Array.isArray(classes) && classes.every((one) => typeof one === 'string'))) {
+    throw missing('array', 'acr_values')
+  }
+  if (!isObject(wanted)) {
+    const detail = 'Missing (or invalid type) parameter "credentialCreationRequest"'
+    throw new ServiceError('parameter_invalid', { detail })
+  }
+  const { certificatePolicy } = wanted
+  const subjectData = wanted.subjectData ?? {}
+  if (typeof certificatePolicy !== 'string') throw missing('string', 'certificatePolicy')
+  if (!isObject(subjectData)) throw invalid('subjectData')
+  return { kind: 'creation', creation: { certificatePolicy, subjectData } }
+}
+
 function richWish(parameters: RequestParameters, details: unknown): Wish {
   const beside = ['scope', ...CSC_PARAMETERS].find((name) => name !== 'account_token' && parameters[name] !== undefined)
   if (beside !== undefined) throw new ServiceError('parameter_invalid', { detail: `Invalid parameter ${beside}` })
@@ -95,11 +129,12 @@ function richWish(parameters: RequestParameters, details: unknown): Wish {
 
 /** One entry of `authorization_details`. @throws ServiceError `parameter_invalid`, and the codes of digests */
 export function wishOfDetail(detail: unknown): Wish {
-  if (typeof detail !== 'object' || detail === null) throw invalid('authorization_details')
-  const given = detail as RequestParameters
+  if (!isObject(detail)) throw invalid('authorization_details')
+  const given = detail
   const scope = RICH_SCOPES.find((scope) => typesOf(scope).includes(String(given.type)))
   if (scope === undefined) throw invalid('authorization_details')
   if (scope === 'credential-deletion') return deletionWish(given)
+  if (scope === 'credential-creation') return creationWish(given)
   const credentialId = textOf(given, 'credentialID', 255)
   const qualifier = textOf(given, 'signatureQualifier', 255)
   if (credentialId === undefined && qualifier === undefined) throw missing('string', 'credentialID')
@@ -115,6 +150,10 @@ export function wishOfDetail(detail: unknown): Wish {
     ...(qualifier === undefined ? {} : { qualifier }),
     ...(documents === undefined ? {} : { ...digestsOf(documents.map(hashOf), oid), labels: documents.map(labelOf) }),
   }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function hashOf(document: unknown): string {
