@@ -43,6 +43,8 @@ export interface TestServiceOptions {
   readonly network?: (url: string) => Promise<string>
   /** What the signer's credentials are made of; RSA-2048 and P-256 unless said. */
   readonly keys?: readonly KeySpec[]
+  /** How it is reached, where that matters: passkeys belong to names, and to no numbers. */
+  readonly publicUrl?: string
   /** Listens where a browser may keep passkeys: under a name, and on a port known before. One front. */
   readonly forBrowser?: boolean
 }
@@ -114,8 +116,10 @@ export class TestService {
     device,
     network = async (url) => url,
     keys = ['rsa-2048', 'p-256'],
+    publicUrl = this.publicUrl,
     forBrowser = false,
   }: TestServiceOptions): Promise<void> {
+    this.publicUrl = publicUrl
     if (forBrowser) {
       this.#port = await freePort()
       this.publicUrl = `http://localhost:${this.#port}`

@@ -1,10 +1,20 @@
 import assert from 'node:assert/strict'
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { after, before, describe, test } from 'node:test'
-import * as openid from 'openid-client'
+import type * as openid from 'openid-client'
 import { keepSecret, TestService, type TestSigner } from '../helpers/test-service.js'
-import { ask as askWorker, newSecret, origin, tokenHash } from './helpers.js'
-import { answer, ask, discover, ISSUER, REDIRECT, type Registered, register } from './oauth-client.js'
+import { ask as askWorker, newPasskey, newSecret, origin, tokenHash } from './helpers.js'
+import {
+  answer,
+  answerByPasskey,
+  ask,
+  discover,
+  ISSUER,
+  type Registered,
+  redeem,
+  register,
+  requestUrl,
+} from './oauth-client.js'
 
 const PATH = '/csc/v2/credentials/delete'
 const OVER = 'The access or refresh token is expired or has been revoked.'
@@ -17,7 +27,7 @@ let config: openid.Configuration
 let other: TestSigner
 
 before(async () => {
-  service = await TestService.start({ workers: 2, fronts: 2, keys: ['p-256'] })
+  service = await TestService.start({ workers: 2, fronts: 2, keys: ['p-256'], publicUrl: 'http://localhost' })
   client = await register(service, { scopes } as object)
   config = await discover(service, client)
   other = await service.newSigner('ola', 'Ola Nowak')
@@ -26,25 +36,14 @@ after(() => service?.close())
 
 const newCredential = (signer = service.signer) => service.newCredential(signer, 'p-256')
 
-async function urlOf(parameters: Record<string, string>) {
-  const verifier = openid.randomPKCECodeVerifier()
-  keepSecret(verifier)
-  const url = openid.buildAuthorizationUrl(config, {
-    ...parameters,
-    redirect_uri: REDIRECT,
-    code_challenge: await openid.calculatePKCECodeChallenge(verifier),
-    code_challenge_method: 'S256',
-  })
-  return { url, verifier }
-}
+const urlOf = (parameters: Record<string, string>) => requestUrl(config, parameters)
 
 /** A token by the whole way. */
-async function obtain(parameters: Record<string, string>, signer = service.signer) {
+async function obtain(parameters: Record<string, string>, fields: Record<string, string> = {}) {
   const { url, verifier } = await urlOf(parameters)
-  const { url: back, browser } = await answer(service, url, { signer })
-  const tokens = await openid.authorizationCodeGrant(config, back, { pkceCodeVerifier: verifier })
-  keepSecret(tokens.access_token)
-  return { tokens, token: tokens.access_token, html: browser.html }
+  const answered = await answer(service, url, { fields })
+  const tokens = await redeem(config, answered, verifier)
+  return { tokens, token: tokens.access_token, html: answered.browser.html }
 }
 
 const plain = (credentialID: string) => ({ scope: 'credential-deletion', credentialID })
@@ -107,6 +106,50 @@ describe('a signer deletes a credential', () => {
     await service.admin('credential.suspend', { credentialID: id })
     const { token } = await obtain(plain(id))
     assert.equal((await remove(token, id)).status, 204)
+  })
+
+  test('with the PIN that it has, right and beside a code', async () => {
+    const pin = '271828'
+    keepSecret(pin)
+    const id = await service.newCredential(service.signer, 'p-256', { pin })
+    const browser = await ask(service, (await urlOf(plain(id))).url)
+    assert.match(browser.html, /name="pin"/)
+    const { url: action } = browser
+    const code = await service.freshCode()
+    assert.equal(await browser.submit(action, { answer: 'yes', code }), 400, 'without it')
+    assert.equal(await browser.submit(action, { answer: 'yes', code, pin: '314159' }), 400, 'with another')
+    assert.equal(await browser.submit(action, { answer: 'yes', code, pin }), 400, 'the code is spent')
+    await stays(id, 'nobody agreed')
+    const { token } = await obtain(plain(id), { pin })
+    assert.equal((await remove(token, id)).status, 204)
+  })
+
+  test('by passkey, with the PIN where there is one; what was agreed to can be verified again', async () => {
+    const pin = '161803'
+    keepSecret(pin)
+    const signer = await service.newSigner('passkey@example.test', 'Pia Key')
+    const passkey = await newPasskey(service, signer)
+    for (const more of [{}, { pin }]) {
+      const id = await service.newCredential(signer, 'p-256', more)
+      const { url, verifier } = await urlOf(plain(id))
+      if ('pin' in more) {
+        await assert.rejects(answerByPasskey(service, url, passkey, { signer }), 'without the PIN')
+        await stays(id, 'nobody agreed')
+      }
+      const asked = 'pin' in more ? await urlOf(plain(id)) : { url, verifier }
+      const answered = await answerByPasskey(service, asked.url, passkey, { signer, fields: more })
+      const { access_token: token } = await redeem(config, answered, asked.verifier)
+      assert.equal((await remove(token, id)).status, 204)
+      const granted = (await service.checkWorld())
+        .of('approval.granted')
+        .find(({ open, leaf }) => open.get('credential') === id && leaf.out === 'ok')
+      assert.equal(granted?.leaf.f?.['factor'], 'passkey')
+      const { statement, response } = JSON.parse(granted?.open.get('assertion') ?? '{}')
+      const lines = statement.split('\n')
+      assert.deepEqual([lines[0], lines[3], lines[4]], ['paraph/approve-deletion/v1', client.clientId, id])
+      const { challenge } = JSON.parse(Buffer.from(response.response.clientDataJSON, 'base64url').toString())
+      assert.equal(challenge, createHash('sha256').update(statement).digest('base64url'))
+    }
   })
 
   test('of two who come with the token at once, one does', async () => {

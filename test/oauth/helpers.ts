@@ -3,6 +3,7 @@ import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
 import type { AnswerFrame, FrontVerb, FrontVerbs } from '../../src/activation.js'
 import { encodeFrame, FrameReader } from '../../src/frames.js'
+import { Passkey } from '../helpers/passkey.js'
 import { keepSecret, type TestService } from '../helpers/test-service.js'
 
 export const origin = { requestId: 'test', address: '192.0.2.7', api: 'oauth2' } as const
@@ -58,6 +59,17 @@ export async function pageSession(service: TestService, { login, password } = se
   const { token } = await ask(service, 'signIn', { origin, login, password })
   keepSecret(token)
   return token
+}
+
+/** A new passkey of the signer, registered as our page does it. */
+export async function newPasskey(service: TestService, signer = service.signer): Promise<Passkey> {
+  const bearer = await pageSession(service, signer)
+  const code = await service.freshCode(signer)
+  const begun = await ask(service, 'beginPasskey', { origin, bearer, code })
+  const passkey = new Passkey(service.publicUrl)
+  const response = passkey.register(begun)
+  await ask(service, 'registerPasskey', { origin, bearer, ticket: begun.ticket, response, label: 'mine' })
+  return passkey
 }
 
 /** The comparison code as a client computes it from what it knows (src/front/oauth/README.md). */

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import * as openid from 'openid-client'
 import { FormBrowser } from '../helpers/browser.js'
+import type { Passkey } from '../helpers/passkey.js'
 import { keepSecret, type TestService, type TestSigner } from '../helpers/test-service.js'
 
 /** As the settings of a test's front name it. */
@@ -37,7 +38,7 @@ export async function discover(
   auth: openid.ClientAuth | undefined = openid.ClientSecretPost(clientSecret),
   front = 0,
 ): Promise<openid.Configuration> {
-  const config = await openid.discovery(new URL(ISSUER), clientId, undefined, auth, {
+  const config = await openid.discovery(new URL(service.publicUrl), clientId, undefined, auth, {
     algorithm: 'oauth2',
     execute: [openid.allowInsecureRequests],
     [openid.customFetch]: toFront(service, front),
@@ -84,8 +85,13 @@ export async function answer(service: TestService, url: URL, options: AnswerOpti
   const code = browser.html.includes('name="code"')
     ? { code: options.code ?? (await service.freshCode(options.signer)) }
     : undefined
-  const action = browser.url
   const fields = options.no === true ? { answer: 'no' } : { answer: 'yes', ...code, ...options.fields }
+  return comeBack(browser, fields)
+}
+
+/** Sends the answer from the page of the question, and follows to the client. */
+async function comeBack(browser: FormBrowser, fields: Record<string, string>): Promise<Answered> {
+  const action = browser.url
   const sent = await browser.send('POST', action, { ...browser.hidden(action), ...fields })
   const back = sent.headers.get('location') ?? ''
   assert.equal(sent.status, 303, await sent.text())
@@ -95,6 +101,43 @@ export async function answer(service: TestService, url: URL, options: AnswerOpti
   const result = new URL(location)
   keepSecret(result.searchParams.get('code') ?? undefined)
   return { url: result, browser }
+}
+
+/** The same with a passkey of the signer, in place of a code. */
+export async function answerByPasskey(
+  service: TestService,
+  url: URL,
+  passkey: Passkey,
+  options: AnswerOptions = {},
+): Promise<Answered> {
+  const browser = await ask(service, url, options)
+  const [, asked = ''] = /data-passkey="([^"]+)"/.exec(browser.html) ?? []
+  assert.ok(asked, 'the page asks for a passkey')
+  const response = passkey.assert(JSON.parse(asked.replaceAll('&quot;', '"')))
+  return comeBack(browser, { answer: 'yes', response, ...options.fields })
+}
+
+/** Where a client sends its signer, and what it must show when it comes back for the token. */
+export async function requestUrl(
+  config: openid.Configuration,
+  parameters: Record<string, string>,
+): Promise<{ url: URL; verifier: string }> {
+  const verifier = openid.randomPKCECodeVerifier()
+  keepSecret(verifier)
+  const url = openid.buildAuthorizationUrl(config, {
+    ...parameters,
+    redirect_uri: REDIRECT,
+    code_challenge: await openid.calculatePKCECodeChallenge(verifier),
+    code_challenge_method: 'S256',
+  })
+  return { url, verifier }
+}
+
+/** What the client gets for the code. */
+export async function redeem(config: openid.Configuration, { url }: Answered, verifier: string) {
+  const tokens = await openid.authorizationCodeGrant(config, url, { pkceCodeVerifier: verifier })
+  keepSecret(tokens.access_token)
+  return tokens
 }
 
 /** A form to an endpoint of the OAuth 2 server, as a client without a library sends it. */
