@@ -20,7 +20,7 @@ const METHODS = [
   'signatures/signHash',
 ]
 const METHODS_V1 = METHODS.filter((method) => method !== 'credentials/getChallenge')
-const METHODS_V2 = METHODS.toSpliced(5, 0, 'credentials/authorizeCheck', 'credentials/delete')
+const METHODS_V2 = METHODS.toSpliced(5, 0, 'credentials/authorizeCheck', 'credentials/create', 'credentials/delete')
 const DESCRIPTION =
   'Demo: nothing signed here is worth anything. A remote signing service with keys in a hardware security module.'
 

@@ -65,6 +65,7 @@ export async function checkWorld(ownerUrl: string, options: WorldOptions = {}): 
     checkWriters(entries)
     await checkFlushes(db, entries)
     checkSignings(entries, options.settled ?? true)
+    checkCreations(entries)
     await checkCounters(db, entries, options.settled ?? true)
     checkReleased(entries, options.released ?? [])
     if (options.deviceCalls !== undefined) {
@@ -268,6 +269,26 @@ function checkSignings(entries: readonly Entry[], settled: boolean): void {
   }
   if (settled) {
     for (const op of intents.keys()) assert.ok(ended.has(op), `intention ${op} has an end`)
+  }
+}
+
+/** Whatever a signer had made was agreed to, on our page and for this client, and was made once. */
+function checkCreations(entries: readonly Entry[]): void {
+  const granted = new Map<string, Entry>()
+  for (const entry of entries) {
+    const { leaf, open, idx } = entry
+    if (leaf.out !== 'ok') continue
+    const approval = open.get('approval') as string
+    if (leaf.ev === 'approval.granted' && leaf.f?.kind === 'creation') {
+      assert.ok(open.get('factor'), `entry ${idx}: an agreement names its factor`)
+      granted.set(approval, entry)
+    }
+    if (leaf.ev === 'credential.created' && leaf.act === 'signer') {
+      const agreed = granted.get(approval)
+      assert.ok(agreed, `entry ${idx}: a credential is made that somebody agreed to, once`)
+      for (const name of ['actor', 'signer', 'client']) assert.equal(open.get(name), agreed.open.get(name))
+      granted.delete(approval)
+    }
   }
 }
 

@@ -92,6 +92,33 @@ describe('hostile code in the front, with its settings, its socket and its datab
     assert.equal(await released(), before)
   })
 
+  test('has no credential made, and none deleted, that nobody agreed to', async () => {
+    const owner = await service.owner()
+    const rows = async () => (await owner.query('select id, state from paraph.credential order by id')).rows
+    const before = await rows()
+    const creation = { certificatePolicy: '2.999.1.2', subjectData: {} }
+    const deletion = { credentialId: credential }
+    for (const [token, code] of [
+      [bearer, 'scope_missing'],
+      [usedSad, 'token_unknown'],
+      [randomBytes(32).toString('base64url'), 'token_unknown'],
+      ['', 'token_unknown'],
+    ] as const) {
+      assert.equal(codeOf(await ask('createCredential', { origin, bearer: token, creation })), code)
+      assert.equal(codeOf(await ask('deleteCredential', { origin, bearer: token, ...deletion })), code)
+    }
+    for (const body of [
+      {},
+      null,
+      { origin, bearer },
+      { origin, bearer, creation: {} },
+      { origin, bearer, creation, signer: 'x' },
+    ]) {
+      assert.equal(codeOf(await ask('createCredential', body)), 'request_malformed')
+    }
+    assert.deepEqual(await rows(), before)
+  })
+
   test('reaches no administration through its socket', async () => {
     for (const verb of [
       ...Object.keys(ADMIN_ROLE),
