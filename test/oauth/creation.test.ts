@@ -2,10 +2,11 @@ import assert from 'node:assert/strict'
 import { createHash, verify, X509Certificate } from 'node:crypto'
 import { after, before, describe, test } from 'node:test'
 import type * as openid from 'openid-client'
-import type { Client } from '../../src/db/pool.js'
+import { type Client, openClient } from '../../src/db/pool.js'
 import { type Hsm, HsmError } from '../../src/hsm/hsm.js'
 import { parseCertificate } from '../../src/pki/certificate.js'
 import { FormBrowser } from '../helpers/browser.js'
+import { until } from '../helpers/csc.js'
 import { type Answer, TestService, type TestSigner } from '../helpers/test-service.js'
 import { ask as askWorker, newPasskey, newSecret, origin, pageSession, tokenHash } from './helpers.js'
 import {
@@ -343,18 +344,33 @@ describe('nothing is made', () => {
   test('for a signer who has ten, also when they came after the agreement', async () => {
     const signer = await newSigner()
     for (let n = 0; n < 9; n++) await service.newCredential(signer, 'p-256')
-    const [one, two] = [await obtain(signer), await obtain(signer)]
-    const answers = await Promise.all([create(one.token), create(two.token, wish(P256), {}, 1)])
+    const both = [await obtain(signer), await obtain(signer)]
+    const holder = await openClient(service.ownerUrl)
+    await holder.query('begin')
+    await holder.query('select from paraph.signer where login = $1 for update', [signer.login])
+    const outcomes = Promise.allSettled(
+      both.map(({ token }, i) =>
+        askWorker(service, 'createCredential', { origin, bearer: token, creation: wish(P256) }, i),
+      ),
+    )
+    await until('both wait for each other', async () => {
+      const { rows } = await owner.query(
+        `select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+      )
+      return rows[0].n === 2
+    })
+    await holder.query('rollback')
+    await holder.end()
+    const made = (await outcomes).map(({ status }) => status)
+    assert.deepEqual([...made].sort(), ['fulfilled', 'rejected'])
+    assert.equal((await rowsOf(signer)).length, 10)
+    const late = both[made.indexOf('rejected')]?.token ?? ''
     const text = 'The signer has as many credentials as can be made in this way.'
-    assert.deepEqual(answers.map(({ status }) => status).sort(), [201, 400])
-    for (const { status, body } of answers)
-      if (status === 400) assert.deepEqual(body, { error: 'access_denied', error_description: text })
+    const { status, body } = await create(late)
+    assert.deepEqual([status, body], [400, { error: 'access_denied', error_description: text }])
     assert.deepEqual(await signedInAnd(signer, detail(wish(P256))), ['access_denied', text])
-    const rows = await rowsOf(signer)
-    assert.equal(rows.length, 10)
-    await service.admin('credential.revoke', { credentialID: rows[0]?.id ?? '' })
-    const late = answers[0]?.status === 400 ? one : two
-    assert.equal((await create(late.token)).status, 201, 'it was not spent')
+    await service.admin('credential.revoke', { credentialID: (await rowsOf(signer))[0]?.id ?? '' })
+    assert.equal((await create(late)).status, 201, 'it was not spent')
   })
 
   test('with a token of another scope, and with this one nothing else is done', async () => {
