@@ -14,9 +14,10 @@ export interface Answer {
 /**
  * What an answer may be: `200`, `400 invalid_request "Invalid parameter SAD"`, `400 invalid_otp`, `refused`. The last is any
  * status from 400 to 499 with a CSC error in the body, for what the specification forbids without saying in which words.
+ * `redirect` and `no redirect` tell whether a browser is sent on.
  */
 export type Outcome =
-  | { readonly kind: 'refused' }
+  | { readonly kind: 'refused' | 'redirect' | 'no redirect' }
   | {
       readonly kind: 'status'
       readonly status: number
@@ -24,10 +25,11 @@ export type Outcome =
       readonly description: string | undefined
     }
 
-/** What a member of the body, or a header, must be. */
+/** What a member of the body, a header, or a part of the address that a browser is sent to, must be. */
 export interface Check {
   readonly line: Line
-  readonly header: boolean
+  readonly of: 'body' | 'header' | 'redirect'
+  /** A member, a header, a parameter; empty for the whole body, or the address without its parameters. */
   readonly path: string
   readonly rule: Rule
   readonly savedAs: string | undefined
@@ -47,8 +49,8 @@ const OUTCOME = /^(\d{3})(?: ([a-z_]+))?(?: ("(?:[^"\\]|\\.)*"))?$/
 
 /** `200`, or several with `or` between them. @throws SuiteError */
 export function parseOutcomes(line: Line, text: string): Outcome[] {
-  return text.split(/ or (?=\d{3}\b|refused)/).map((one): Outcome => {
-    if (one === 'refused') return { kind: 'refused' }
+  return text.split(/ or (?=\d{3}\b|refused|redirect|no redirect)/).map((one): Outcome => {
+    if (one === 'refused' || one === 'redirect' || one === 'no redirect') return { kind: one }
     const [, status, error, description] = OUTCOME.exec(one) ?? []
     if (status === undefined) throw new SuiteError(line, `not an answer: ${one}`)
     return {
@@ -60,15 +62,20 @@ export function parseOutcomes(line: Line, text: string): Outcome[] {
   })
 }
 
-/** A line below `expect`: `PATH: RULE`, `header NAME: RULE`, `no member is null`. @throws SuiteError */
+/**
+ * A line below `expect`: `PATH: RULE`, `header NAME: RULE`, `redirect: RULE`, `redirect PARAMETER: RULE`,
+ * `no member is null`. @throws SuiteError
+ */
 export function parseCheck(line: Line): Check {
   if (line.text === 'no member is null') {
-    return { line, header: false, path: '', rule: { kind: 'no nulls' }, savedAs: undefined }
+    return { line, of: 'body', path: '', rule: { kind: 'no nulls' }, savedAs: undefined }
   }
-  const [, header, path, text] = /^(header )?([\w.-]+): (.+)$/.exec(line.text) ?? []
-  if (path === undefined || text === undefined) throw new SuiteError(line, 'not `member: what it must be`')
+  const [, place = '', path = '', text] = /^(?:(header|redirect) )?([\w.-]+): (.+)$/.exec(line.text) ?? []
+  if (text === undefined) throw new SuiteError(line, 'not `member: what it must be`')
   const [, rule = text, savedAs] = /^(.*), saved as ([\w.]+)$/.exec(text) ?? []
-  return { line, header: header !== undefined, path, rule: parseRule(line, rule), savedAs }
+  const told = { line, rule: parseRule(line, rule), savedAs }
+  if (place === '' && path === 'redirect') return { ...told, of: 'redirect', path: '' }
+  return { ...told, of: place === 'header' || place === 'redirect' ? place : 'body', path }
 }
 
 const TYPES = ['string', 'integer', 'boolean', 'list', 'object']
@@ -123,6 +130,7 @@ export function describeOutcomes(outcomes: readonly Outcome[]): string {
   return outcomes
     .map((one) => {
       if (one.kind === 'refused') return 'a refusal (4xx with `error`)'
+      if (one.kind !== 'status') return `a ${one.kind}`.replace('a no ', 'no ')
       const description = one.description === undefined ? '' : ` ${JSON.stringify(one.description)}`
       return `${one.status}${one.error === undefined ? '' : ` ${one.error}`}${description}`
     })
@@ -134,6 +142,7 @@ export function isOneOf(answer: Answer, outcomes: readonly Outcome[], values: Va
   const error = valueAt(answer.json, ['error'])
   return outcomes.some((one) => {
     if (one.kind === 'refused') return answer.status >= 400 && answer.status < 500 && typeof error === 'string'
+    if (one.kind !== 'status') return (redirectOf(answer) !== undefined) === (one.kind === 'redirect')
     if (answer.status !== one.status) return false
     if (one.error !== undefined && error !== one.error) return false
     const wanted = one.description === undefined ? undefined : fillText(one.description, values)
@@ -148,9 +157,21 @@ export function faultOf(check: Check, answer: Answer, values: Values): string | 
 }
 
 /** The part of an answer that a check is about. */
-export function partOf({ header, path }: Check, answer: Answer): Json | undefined {
-  if (header) return answer.headers.get(path) ?? undefined
+export function partOf({ of, path }: Check, answer: Answer): Json | undefined {
+  if (of === 'header') return answer.headers.get(path) ?? undefined
+  if (of === 'redirect') {
+    const to = redirectOf(answer)
+    return path === '' ? to?.href.split(/[?#]/)[0] : (to?.searchParams.get(path) ?? undefined)
+  }
   return path === '' ? answer.json : valueAt(answer.json, path.split('.'))
+}
+
+/** Where an answer sends a browser. */
+export function redirectOf({ status, headers }: Answer): URL | undefined {
+  const to = headers.get('location')
+  if (status < 300 || status > 399 || to === null) return undefined
+  // One that is relative is a page of the server itself.
+  return new URL(to, 'http://server.invalid')
 }
 
 function ruleFault(rule: Rule, found: Json | undefined, values: Values): string | undefined {

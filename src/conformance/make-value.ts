@@ -1,4 +1,4 @@
-import { randomBytes, randomInt, randomUUID } from 'node:crypto'
+import { createHash, randomBytes, randomInt, randomUUID } from 'node:crypto'
 import type { Adapter } from './adapter.js'
 import { type Documents, isDigestAlgorithm } from './documents.js'
 import type { Secrets } from './secrets.js'
@@ -43,8 +43,21 @@ const FORMS: readonly (readonly [form: RegExp, make: Maker])[] = [
   ],
   [
     /^base64url of (\{[\w.]+\})$/,
-    ({ values }, [name]) => Buffer.from(fillText(String(name), values), 'base64').toString('base64url'),
+    ({ values }, [name]) => {
+      const value = fill(String(name), values)
+      // A list as the parameters of an authorization request want it.
+      const texts = (Array.isArray(value) ? value : [value]) as readonly Json[]
+      return texts.map((text) => Buffer.from(String(text), 'base64').toString('base64url')).join()
+    },
   ],
+  [
+    /^PKCE challenge of (\{[\w.]+\})$/,
+    ({ values }, [name]) =>
+      createHash('sha256')
+        .update(fillText(String(name), values))
+        .digest('base64url'),
+  ],
+  [/^sent code of signer (\w+)$/, (makers, [signer]) => code(makers, { signer: String(signer), sent: true })],
   [/^(\{[\w.]+\}) reversed$/, ({ values }, [name]) => [...(fill(String(name), values) as readonly Json[])].reverse()],
   [/^an id that nobody has$/, () => randomUUID()],
   [/^a secret that nobody has$/, () => randomBytes(32).toString('base64url')],

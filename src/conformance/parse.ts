@@ -89,27 +89,40 @@ export function scenarioFor(
     name: text.name,
     clause: text.headings.get('clause') ?? '',
     why: text.headings.get('why') ?? '',
-    needs: body.some(({ text: one }) => /\bcodes? of signer\b/.test(one)) ? [...declared, 'code'] : declared,
-    methods: [...new Set(requests.map(({ path }) => path).filter((path) => !path.startsWith('/') && path !== 'info'))],
+    needs: [...declared, ...TAKEN.flatMap(([how, need]) => (body.some((one) => how.test(one.text)) ? [need] : []))],
+    methods: [...new Set(requests.map(({ path }) => path).filter((path) => !/^(\/|oauth2\/|info$)/.test(path)))],
+    oauth: requests.some(({ path }) => path.startsWith(OAUTH)),
     names,
     statements,
     line: text.line,
   }
 }
 
+const OAUTH = 'oauth2/'
+
+/** Every adapter that can do anything can do these; a scenario need not say that it takes them. */
+const TAKEN: readonly (readonly [how: RegExp, need: string])[] = [
+  [/\bcodes? of signer\b/, 'code'],
+  [/^signer \w+ says (yes|no)\b.* at /, 'oauth'],
+]
+
 /** So that a reader sees what a scenario takes, and no adapter is asked for what it does not have. */
 function requireDeclared({ line }: ScenarioText, body: readonly Line[], declared: readonly string[]): void {
   const used = new Set<string>()
   for (const { text } of body) {
-    for (const name of namesIn(text)) if (/^(one|two)\./.test(name)) used.add(name)
-    if (/ of signer two\b/.test(text)) used.add('two')
+    for (const name of namesIn(text)) if (/^(one|two|three|app|other)\./.test(name)) used.add(name)
+    const signer = /\b(?:of )?signer (two|three)\b/.exec(text)?.[1]
+    if (signer !== undefined) used.add(signer)
     if (/ \d+ steps? (ago|ahead)$/.test(text)) used.add('steps')
     const action = /^adapter: ([\w-]+)/.exec(text)?.[1]
     if (action !== undefined) used.add(action)
   }
   // Everybody has a login, and signer one is always there.
+  const owner = (name: string) => name.split('.')[0] as string
   const covered = (name: string) =>
-    /\.(login|password)$/.test(name) || declared.some((need) => need === name || need.startsWith(`${name}.`))
+    (/\.(login|password)$/.test(name) && ['one', ...declared.map(owner)].includes(owner(name))) ||
+    (/^(app|other)\./.test(name) && declared.includes(owner(name))) ||
+    declared.some((need) => need === name || need.startsWith(`${name}.`))
   const missing = [...used].filter((name) => !covered(name))
   if (missing.length > 0) throw new SuiteError(line, `used, and not named in \`needs:\`: ${missing.join(', ')}`)
 }
@@ -143,7 +156,7 @@ function parseStatements(lines: readonly Line[]): Statement[] {
   for (const [index, one] of statements.entries()) {
     const next = statements[index + 1]
     const looks = ['expect', 'remember', 'alike']
-    if (one.kind === 'request' && !looks.includes(next?.kind ?? ''))
+    if ((one.kind === 'request' || one.kind === 'answer') && !looks.includes(next?.kind ?? ''))
       throw new SuiteError(one.line, 'nobody looks at the answer: `expect …` comes next')
     if (one.kind === 'requests' && next?.kind !== 'tally')
       throw new SuiteError(one.line, 'nobody counts the answers: `exactly 1 answers …` comes next')
@@ -152,12 +165,23 @@ function parseStatements(lines: readonly Line[]): Statement[] {
 }
 
 const REQUEST = /^(GET|POST) (\S+)(?: as (\S+))?$/
+const ANSWER = /^signer (\w+) says (yes|no)(?: with code (\S+))? at (oauth2\/\S+)$/
 const REQUESTS = /^(in parallel|one after another) (\d+) times(?:, \{(\w+)\} from (\{[\w.]+\}))?$/
 const TALLY = /^(?:(exactly|at least) (\d+|\{[\w.]+\}) answers?|(all|all others) (?:are|answer)|(no answer) is) (.+)$/
 
 function parseStatement({ head: line, below }: Block): Statement {
   const { text } = line
   if (REQUEST.test(text)) return { kind: 'request', line, request: parseRequest(line, below) }
+  const [, signer, answer, code, path] = ANSWER.exec(text) ?? []
+  if (signer !== undefined)
+    return {
+      kind: 'answer',
+      line,
+      signer,
+      yes: answer === 'yes',
+      code,
+      request: parseRequest({ ...line, text: `GET ${path}` }, below),
+    }
   const [, how, times, name, list] = REQUESTS.exec(text) ?? []
   if (how !== undefined) {
     const [block, ...more] = blocksOf(below)
@@ -220,35 +244,41 @@ function parseSimple(line: Line): Statement {
   throw new SuiteError(line, `not a statement, and no step has that name: ${text}`)
 }
 
+const JSON_BELOW = /^(form |query |)[{[]/
+
 function parseRequest(line: Line, below: readonly Line[]): RequestTemplate {
   const [, method, path, bearer] = REQUEST.exec(line.text) ?? []
   const headers: [string, string][] = []
+  let query: RequestTemplate['query']
   let body: RequestTemplate['body']
+  const change = (one: Line, patch: string): boolean => {
+    const by = () => parseJson(one, patch)
+    if (body !== undefined && 'json' in body) body = { json: mergePatch(body.json, by()) }
+    else if (body !== undefined && 'form' in body) body = { form: mergePatch(body.form, by()) }
+    else if (body === undefined && query !== undefined) query = mergePatch(query, by())
+    else return false
+    return true
+  }
   let at = 0
   for (; at < below.length; at++) {
     const one = below[at] as Line
     const [, name, value = ''] = /^header ([\w-]+): (.*)$/.exec(one.text) ?? []
     const [, raw] = /^body (.+)$/.exec(one.text) ?? []
     const [, patch] = /^changed by (.+)$/.exec(one.text) ?? []
+    const [, kind = ''] = JSON_BELOW.exec(one.text) ?? []
     if (name !== undefined) headers.push([name, value])
     else if (raw !== undefined && body === undefined) body = { text: raw }
-    else if (patch !== undefined && body !== undefined && 'json' in body)
-      body = { json: mergePatch(body.json, parseJson(one, patch)) }
-    else if (/^[{[]/.test(one.text) && body === undefined) {
+    else if (patch !== undefined && change(one, patch)) continue
+    else if (JSON_BELOW.test(one.text) && (kind === 'query ' ? query : body) === undefined) {
       const end = endOfJson(below, at)
-      body = {
-        json: parseJson(
-          one,
-          below
-            .slice(at, end)
-            .map(({ text }) => text)
-            .join('\n'),
-        ) as Json,
-      }
+      const text = below.slice(at, end).map((part) => part.text)
+      const value = parseJson(one, text.join('\n').slice(kind.length))
+      if (kind === 'query ') query = value
+      else body = kind === 'form ' ? { form: value } : { json: value }
       at = end - 1
     } else throw new SuiteError(one, 'not a header, a body or `changed by {…}`')
   }
-  return { method: method as string, path: path as string, bearer, headers, body }
+  return { method: method as string, path: path as string, bearer, headers, query, body }
 }
 
 /** Where the JSON ends that begins in a line: after the first line that closes all its brackets. */

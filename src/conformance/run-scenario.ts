@@ -7,12 +7,14 @@ import { type Makers, makeValue } from './make-value.js'
 import { Secrets } from './secrets.js'
 import { type Request, send } from './send.js'
 import type { Count, RequestTemplate, Scenario, Statement } from './statement.js'
-import { fill, fillText, type Json, sameJson, UnknownName, valueAt } from './values.js'
+import { fill, fillText, type Json, sameJson, UnknownName, type Values, valueAt } from './values.js'
 
 export interface Server {
   /** Addresses of the server without `/csc/…`; requests go to each in turn. */
   readonly urls: readonly string[]
   readonly adapter: Adapter
+  /** Seconds for which an answer that may come later is waited for at most; as long as scenarios say, unless given. */
+  readonly patience?: number
   /** Hears of every secret that shows up. */
   readonly onSecret?: (value: string) => void
 }
@@ -40,9 +42,17 @@ class StepFailure extends Error {
   }
 }
 
-/** Runs one scenario to its end or its first failure; undefined when everything was as it says. */
-export async function runScenario(server: Server, scenario: Scenario, world: World): Promise<Failure | undefined> {
-  const run = new ScenarioRun(server, scenario, world)
+/**
+ * Runs one scenario to its end or its first failure; undefined when everything was as it says.
+ * @param oauth where the OAuth server is, as `info` says
+ */
+export async function runScenario(
+  server: Server,
+  scenario: Scenario,
+  world: World,
+  oauth: string | undefined,
+): Promise<Failure | undefined> {
+  const run = new ScenarioRun(server, scenario, world, oauth)
   for (const statement of scenario.statements) {
     try {
       await run.do(statement)
@@ -73,17 +83,18 @@ class ScenarioRun {
   #counted = new Set<Exchange>()
   #sent = 0
 
-  constructor(server: Server, scenario: Scenario, world: World) {
+  constructor(server: Server, scenario: Scenario, world: World, oauth: string | undefined) {
     this.#server = server
     this.#scenario = scenario
     this.#secrets = new Secrets(server.onSecret)
     this.#can = world.can
     this.#values = new Map(scenario.names).set('version', scenario.version)
+    if (oauth !== undefined) this.#values.set('oauth2', oauth)
     for (const [name, value] of Object.entries(world.names)) this.#values.set(name, value)
     for (const [name, facts] of Object.entries(world.signers)) {
       this.#values.set(name, facts)
       for (const [fact, value] of Object.entries(facts))
-        if (/password|pin$/i.test(fact) && typeof value === 'string') this.#secrets.add(fact, value)
+        if (/password|secret|pin$/i.test(fact) && typeof value === 'string') this.#secrets.add(fact, value)
     }
     this.#makers = {
       values: this.#values,
@@ -117,6 +128,8 @@ class ScenarioRun {
         return this.#keep([await this.#exchange(this.#fill(statement.request))])
       case 'requests':
         return await this.#many(statement)
+      case 'answer':
+        return await this.#answered(statement)
       case 'expect':
         return await this.#expect(statement)
       case 'tally':
@@ -166,28 +179,39 @@ class ScenarioRun {
     this.#values.set(name, { status: answer.status, ...body })
   }
 
-  #fill({ method, path, bearer, headers, body }: RequestTemplate, own?: readonly [string, Json]): Request {
+  #fill({ method, path, bearer, headers, query, body }: RequestTemplate, own?: readonly [string, Json]): Request {
     const values = own === undefined ? this.#values : new Map(this.#values).set(own[0], own[1])
-    const { urls } = this.#server
-    const url = (urls[this.#sent++ % urls.length] as string).replace(/\/+$/, '')
-    const below = fillText(path, values)
-    const json = body !== undefined && 'json' in body
-    const text =
-      body === undefined
-        ? undefined
-        : 'json' in body
-          ? JSON.stringify(fill(body.json, values))
-          : fillText(body.text, values)
+    const [type, text] = bodyOf(body, values)
     return {
       method,
-      url: below.startsWith('/') ? `${url}${below}` : `${url}/csc/${this.#scenario.version}/${below}`,
+      url: this.#url(fillText(path, values)) + (query === undefined ? '' : `?${formOf(query, values)}`),
       headers: {
-        ...(json ? { 'content-type': 'application/json' } : {}),
+        ...(type === undefined ? {} : { 'content-type': type }),
         ...(bearer === undefined ? {} : { authorization: `Bearer ${fillText(bearer, values)}` }),
         ...Object.fromEntries(headers.map(([name, value]) => [name.toLowerCase(), fillText(value, values)])),
       },
       body: text,
     }
+  }
+
+  #url(path: string): string {
+    const { urls } = this.#server
+    const url = (urls[this.#sent++ % urls.length] as string).replace(/\/+$/, '')
+    if (path.startsWith('/')) return `${url}${path}`
+    if (!path.startsWith('oauth2/')) return `${url}/csc/${this.#scenario.version}/${path}`
+    const base = fillText('{oauth2}', this.#values).replace(/\/+$/, '')
+    return `${base === '' || base.startsWith('/') ? url : ''}${base}/${path}`
+  }
+
+  /** What the browser of a signer does meanwhile, the adapter knows; here only where it is sent in the end counts. */
+  async #answered({ signer, yes, code, request }: Extract<Statement, { kind: 'answer' }>): Promise<void> {
+    const filled = this.#fill(request)
+    const question = { ask: 'oauth', signer, url: filled.url, answer: yes ? 'yes' : 'no' }
+    const given = code === undefined ? {} : { code: fillText(code, this.#values) }
+    const { to } = await this.#server.adapter.ask({ ...question, ...given })
+    const sent = typeof to === 'string'
+    const headers = new Headers(sent ? { location: to } : {})
+    this.#keep([{ request: filled, answer: { status: sent ? 302 : 200, headers, text: '', json: undefined } }])
   }
 
   async #exchange(request: Request): Promise<Exchange> {
@@ -207,7 +231,7 @@ class ScenarioRun {
   }
 
   async #expect({ outcomes, within, checks }: Extract<Statement, { kind: 'expect' }>): Promise<void> {
-    const last = performance.now() + within * 1000
+    const last = performance.now() + Math.min(within, this.#server.patience ?? within) * 1000
     while (!isOneOf(this.#answer().answer, outcomes, this.#values) && performance.now() < last) {
       await pause(AGAIN_MS)
       this.#keep([await this.#exchange(this.#answer().request)])
@@ -219,7 +243,7 @@ class ScenarioRun {
     for (const check of checks) {
       const fault = faultOf(check, answer, this.#values)
       if (fault !== undefined) {
-        const what = check.path === '' ? 'the body' : `${check.header ? 'header ' : ''}${check.path}`
+        const what = `${check.of === 'body' ? '' : `${check.of} `}${check.path}`.trim() || 'the body'
         throw new StepFailure(`line ${check.line.number}: ${what} ${fault}`, exchange)
       }
       const part = partOf(check, answer)
@@ -293,6 +317,7 @@ class ScenarioRun {
         method: 'POST',
         path: 'auth/login',
         bearer: undefined,
+        query: undefined,
         headers: [['authorization', `Basic ${credentials}`]],
         body: { json: {} },
       }),
@@ -303,4 +328,20 @@ class ScenarioRun {
       throw new StepFailure(`signer ${signer} cannot log in`, exchange)
     return token
   }
+}
+
+/** Content type and text. */
+function bodyOf(body: RequestTemplate['body'], values: Values): [type: string | undefined, text: string | undefined] {
+  if (body === undefined) return [undefined, undefined]
+  if ('json' in body) return ['application/json', JSON.stringify(fill(body.json, values))]
+  if ('form' in body) return ['application/x-www-form-urlencoded', formOf(body.form, values)]
+  return [undefined, fillText(body.text, values)]
+}
+
+/** Fields of a form; what is no text is sent as JSON. */
+function formOf(fields: Json, values: Values): string {
+  const form = new URLSearchParams()
+  for (const [name, value] of Object.entries(fill(fields, values) as { readonly [name: string]: Json }))
+    form.append(name, typeof value === 'string' ? value : JSON.stringify(value))
+  return form.toString()
 }

@@ -1,9 +1,9 @@
-import type { Answer } from './expectation.js'
+import { type Answer, redirectOf } from './expectation.js'
 import { valueAt } from './values.js'
 
 /** Shorter ones would be found everywhere. */
 const SHORTEST = 4
-const MEMBERS = ['access_token', 'refresh_token', 'SAD', 'handle']
+const MEMBERS = ['access_token', 'refresh_token', 'SAD', 'handle', 'request_uri']
 
 /** Values that no report may show, and no refusal: codes, passwords, tokens, SADs, digests. */
 export class Secrets {
@@ -35,6 +35,8 @@ export class Secrets {
       const value = valueAt(answer.json, [name])
       if (typeof value === 'string') this.add(name, value)
     }
+    const code = redirectOf(answer)?.searchParams.get('code')
+    if (typeof code === 'string') this.add('code', code)
   }
 
   /** The text with a name in place of each secret. */

@@ -5,12 +5,14 @@ import type { Json } from './values.js'
 /** One request, as written: names in braces are filled in when it is sent. */
 export interface RequestTemplate {
   readonly method: string
-  /** Below `/csc/v1/` or `/csc/v2/`; with a slash in front, below the address of the server. */
+  /** Below `/csc/v1/` or `/csc/v2/`; `oauth2/…` where the OAuth server is; with a slash in front, below the address. */
   readonly path: string
   readonly bearer: string | undefined
   readonly headers: readonly (readonly [name: string, value: string])[]
-  /** JSON, text as it is, or nothing. */
-  readonly body: { readonly json: Json } | { readonly text: string } | undefined
+  /** Parameters after the question mark. */
+  readonly query: Json | undefined
+  /** JSON, the fields of a form, text as it is, or nothing. */
+  readonly body: { readonly json: Json } | { readonly form: Json } | { readonly text: string } | undefined
 }
 
 /** How many of several answers. */
@@ -27,6 +29,15 @@ export type Statement = { readonly line: Line } & (
       readonly parallel: boolean
       /** A name that takes the items of a list in turn. */
       readonly each: { readonly name: string; readonly list: string } | undefined
+    }
+  /** A signer is sent there by an application, and answers. */
+  | {
+      readonly kind: 'answer'
+      readonly signer: string
+      readonly yes: boolean
+      /** In place of a fresh one-time code. */
+      readonly code: string | undefined
+      readonly request: RequestTemplate
     }
   | { readonly kind: 'tally'; readonly count: Count; readonly outcomes: readonly Outcome[] }
   | {
@@ -66,6 +77,8 @@ export interface Scenario {
   readonly needs: readonly string[]
   /** The methods of CSC it uses, as `info` names them. */
   readonly methods: readonly string[]
+  /** Whether it asks the OAuth server. */
+  readonly oauth: boolean
   readonly names: ReadonlyMap<string, Json>
   readonly statements: readonly Statement[]
   readonly line: Line

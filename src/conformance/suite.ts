@@ -105,36 +105,46 @@ export async function* runSuite(
       return its === version && (wanted.length === 0 || wanted.some((word) => id.includes(word)))
     })
     if (selected.length === 0) continue
-    const methods = await methodsOf(server, version)
+    const offer = await offerOf(server, version)
     for (const scenario of selected) {
       const begun = performance.now()
-      const verdict = await judge(server, scenario, methods, deviations.get(`${version} ${scenario.name}`))
+      const verdict = await judge(server, scenario, offer, deviations.get(`${version} ${scenario.name}`))
       yield { scenario, verdict, milliseconds: performance.now() - begun }
     }
   }
 }
 
-/** The methods that `info` names; undefined where this version is not served. */
-async function methodsOf({ urls }: Server, version: Version): Promise<readonly unknown[] | undefined> {
+/** What `info` says of a version. */
+interface Offer {
+  readonly methods: readonly Json[]
+  /** Where its OAuth server is. */
+  readonly oauth: string | undefined
+}
+
+/** Undefined where this version is not served. */
+async function offerOf({ urls }: Server, version: Version): Promise<Offer | undefined> {
   const url = `${(urls[0] as string).replace(/\/+$/, '')}/csc/${version}/info`
   const answer = await send({ method: 'POST', url, headers: { 'content-type': 'application/json' }, body: '{}' })
-  const methods = valueAt(answer.json, ['methods'])
-  return answer.status === 200 && Array.isArray(methods) ? methods : undefined
+  const [methods, oauth] = ['methods', 'oauth2'].map((name) => valueAt(answer.json, [name]))
+  if (answer.status !== 200 || !Array.isArray(methods)) return undefined
+  return { methods, oauth: typeof oauth === 'string' ? oauth : undefined }
 }
 
 async function judge(
   server: Server,
   scenario: Scenario,
-  methods: readonly unknown[] | undefined,
+  offer: Offer | undefined,
   reason: string | undefined,
 ): Promise<Verdict> {
-  if (methods === undefined) return { state: 'not offered', reason: `info of ${scenario.version} names no methods` }
-  const missing = scenario.methods.filter((method) => !methods.includes(method))
+  if (offer === undefined) return { state: 'not offered', reason: `info of ${scenario.version} names no methods` }
+  const missing = scenario.methods.filter((method) => !offer.methods.includes(method))
   if (missing.length > 0) return { state: 'not offered', reason: `info does not name ${missing.join(', ')}` }
   const world = await beginScenario(server.adapter, scenario.version, scenario.name, scenario.needs)
   const lack = lacking(world, ['one', ...scenario.needs])
   if (lack !== undefined) return { state: 'not run', reason: `the adapter has no ${lack}` }
-  const failure = await runScenario(server, scenario, world)
+  if (scenario.oauth && offer.oauth === undefined && world.names.oauth2 === undefined)
+    return { state: 'not offered', reason: 'info does not name oauth2' }
+  const failure = await runScenario(server, scenario, world, offer.oauth)
   if (failure === undefined) return { state: 'passed' }
   return reason === undefined ? { state: 'failed', failure } : { state: 'deviation', reason, failure }
 }

@@ -56,6 +56,16 @@ test('a scenario that cannot be meant is refused, and the place is told', () => 
     [`step: a <b>\n  a 1\n${scenario('a 2')}`, 'v2/a.txt:2, called from v2/a.txt:2'],
     [`step: a <b>\n  let x = 1\nstep: <c> b\n  let x = 1\n${scenario('a b')}`, 'v2/a.txt:7: may be the step of 1 or 3'],
     [`${scenario('let a = 1')}\n${scenario('let a = 1')}`, 'v2/a.txt:4: a second scenario of this name: S'],
+    [scenario('signer one says yes at oauth2/authorize'), 'v2/a.txt:3: nobody looks at the answer'],
+    [
+      scenario('signer two says yes at oauth2/authorize', 'expect redirect'),
+      'v2/a.txt:1: used, and not named in `needs:`: two',
+    ],
+    [scenario('let a = "{app.id}"'), 'v2/a.txt:1: used, and not named in `needs:`: app.id'],
+    [
+      scenario('GET info', '  changed by {"a": 1}', 'expect 200'),
+      'v2/a.txt:4: not a header, a body or `changed by {…}`',
+    ],
     ['names:\n  x 5', 'v2/a.txt:2: not `name = "value"`'],
     [`${scenario('    let a = 1', '  let b = 1')}`, 'v2/a.txt:4: indented neither like the lines above'],
   ]
@@ -81,7 +91,14 @@ test('a step is put in with what it is given, and says from where it was called'
       number: 2,
       calledFrom: { text: 'ask for info with {x}', indent: 2, file: 'v2/a.txt', number: 6 },
     },
-    request: { method: 'POST', path: 'info', bearer: undefined, headers: [], body: { json: { code: '{x}' } } },
+    request: {
+      method: 'POST',
+      path: 'info',
+      bearer: undefined,
+      headers: [],
+      query: undefined,
+      body: { json: { code: '{x}' } },
+    },
   })
 })
 
@@ -99,6 +116,29 @@ test('what a scenario needs and which methods it uses is known before it runs', 
     ),
   )
   assert.deepEqual([one?.needs, one?.methods], [['one.rsa', 'two', 'code'], ['credentials/info']])
+})
+
+test('an application sends a signer, and asks with forms', () => {
+  const [one] = load(
+    scenario(
+      'needs: app, two',
+      'signer two says no with code {x} at oauth2/authorize',
+      '  query { "client_id": "{app.id}",',
+      '    "state": "s" }',
+      '  changed by {"state": null, "scope": "service"}',
+      'expect redirect',
+      'POST oauth2/token',
+      '  form {"code": "{x}"}',
+      '  changed by {"grant_type": "y"}',
+      'expect 400 or no redirect',
+    ),
+  )
+  const [answer, , token] = one?.statements ?? []
+  assert.ok(answer?.kind === 'answer' && token?.kind === 'request')
+  assert.deepEqual([answer.signer, answer.yes, answer.code], ['two', false, '{x}'])
+  assert.deepEqual(answer.request.query, { client_id: '{app.id}', scope: 'service' })
+  assert.deepEqual(token.request.body, { form: { code: '{x}', grant_type: 'y' } })
+  assert.deepEqual([one?.needs, one?.methods, one?.oauth], [['app', 'two', 'oauth'], [], true])
 })
 
 const answer = (status: number, json: Json, headers: Record<string, string> = {}): Answer => ({
@@ -182,6 +222,16 @@ test('an answer is told by status, error and description', () => {
   for (const text of ['200', '400 invalid_otp', '400 invalid_request "Invalid"', '200 or 401']) {
     assert.ok(!is(text, refused), text)
   }
+  const sent = answer(303, {}, { location: 'https://app.test/back?code=c&state=a+b#x' })
+  assert.ok(is('redirect', sent) && !is('no redirect', sent) && is('400 or no redirect', refused))
+  for (const [text, holds] of [
+    ['redirect: "https://app.test/back"', true],
+    ['redirect state: "a b"', true],
+    ['redirect error: absent', true],
+    ['redirect code: absent', false],
+    ['redirect: "https://app.test/"', false],
+  ] as const)
+    assert.equal(faultOf(parseCheck(line(text)), sent, new Map()) === undefined, holds, text)
   assert.ok(!is('refused', answer(500, { error: 'server_error' })))
   assert.ok(!is('refused', answer(400, { message: 'no' })))
 })

@@ -1,35 +1,54 @@
 /** What the suite wants to know out of band, from a service of the tests. */
-import assert from 'node:assert/strict'
-import { X509Certificate } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { randomUUID, X509Certificate } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Clock } from '../../src/clock.js'
 import type { Adapter } from '../../src/conformance/adapter.js'
 import type { Json } from '../../src/conformance/values.js'
+import { createRoot, issue } from '../../src/pki/demo-ca.js'
 import { keepSecret, type TestService, type TestSigner } from '../helpers/test-service.js'
-import { openssl } from '../pki/openssl.js'
+import { SoftwareHsm } from '../pki/software-hsm.js'
 
 const PERIOD_MS = 30_000
+const DAY_MS = 24 * 3600 * 1000
+/** As long as a root of the demo's authority lives. */
+const ROOT_MS = 90 * DAY_MS
+/** As long as a certificate lives that ends while a session goes on. */
+const BRIEF_MS = 90_000
+const CAN = [
+  ...['code', 'steps', 'clock', 'suspend', 'resume', 'unlock', 'remember', 'only-valid', 'expire-sad'],
+  ...['oauth', 'oauth-refresh', 'rotation', 'client-credentials', 'pushed', 'rich'],
+  ...['out-of-band', 'approve', 'deny', 'sent', 'deletion', 'outlive', 'revoke'],
+]
+/** Those of the product's own adapter. */
+const pages = import(new URL('../../../conformance/adapters/paraph-pages.mjs', import.meta.url).href)
 
 export class ServiceAdapter implements Adapter {
   readonly #service: TestService
-  readonly #signers: Readonly<Record<string, TestSigner>>
-  readonly #world: Readonly<Record<string, Json>>
+  readonly #signers: Record<string, TestSigner>
+  readonly #world: Readonly<Record<string, Readonly<Record<string, Json>>>>
   /** The last period whose code was told, by signer. */
   readonly #told = new Map<string, number>()
 
-  private constructor(service: TestService, two: TestSigner, world: Record<string, Json>) {
+  private constructor(
+    service: TestService,
+    signers: Record<string, TestSigner>,
+    world: Readonly<Record<string, Readonly<Record<string, Json>>>>,
+  ) {
     this.#service = service
-    this.#signers = { one: service.signer, two }
+    this.#signers = signers
     this.#world = world
   }
 
-  /** Makes a second signer, and credentials of every sort. Two days pass, so that a certificate expires. */
+  /** Makes a second signer, and credentials of every sort that lasts. Two days pass, so that a certificate expires. */
   static async prepare(service: TestService): Promise<ServiceAdapter> {
     const one = service.signer
     const expired = await service.newCredential(one, 'p-256')
-    await certifyForADay(service, expired)
-    await service.moveClock(2 * 24 * 3600 * 1000)
+    await certify(service, expired, DAY_MS)
+    await service.moveClock(2 * DAY_MS)
     const two = await service.newSigner('two@example.test', 'Second Signer')
+    const app = await newClient(service, 'The app', 'https://app.example.test/callback')
+    await service.admin('client.assign', { clientId: app.id, signer: one.login })
     const pin = '480213957'
     keepSecret(pin)
     const revoked = await service.newCredential(one, 'p-256')
@@ -49,17 +68,39 @@ export class ServiceAdapter implements Adapter {
         revoked,
       },
       two: { login: two.login, password: two.password, rsa: await service.newCredential(two, 'rsa-2048') },
-      can: ['code', 'steps', 'clock', 'suspend', 'resume', 'unlock', 'remember', 'only-valid', 'expire-sad'],
+      app,
+      other: await newClient(service, 'Another app', 'https://other.example.test/callback'),
     }
-    return new ServiceAdapter(service, two, world)
+    return new ServiceAdapter(service, { one, two }, world)
   }
 
   async ask(question: Readonly<Record<string, Json>>): Promise<Readonly<Record<string, Json>>> {
     const { ask, signer, step = 0, of } = question
     switch (ask) {
       case 'begin':
-        return this.#world
+        return {
+          ...(await this.#with(question.needs as readonly string[])),
+          // Where the settings of a test's front say it is, nobody answers.
+          names: { oauth2: `/csc/${question.version}` },
+          can: CAN,
+        }
+      case 'oauth': {
+        const { answerRequest } = await pages
+        const person = this.#person(signer, question.code)
+        const to = await answerRequest(String(question.url), person, question.answer, keepSecret)
+        return to === undefined ? {} : { to }
+      }
+      case 'approve':
+      case 'deny': {
+        const { answerWaiting } = await pages
+        await answerWaiting(this.#service.urls[0], this.#person(of), ask === 'approve' ? 'yes' : 'no', keepSecret)
+        return {}
+      }
+      case 'outlive':
+        await this.#service.moveClock(BRIEF_MS + 1000)
+        return {}
       case 'code':
+        if (question.sent === true) return { code: lastSent(this.#service) }
         return { code: await this.#code(String(signer), question.fresh === true, Number(step)) }
       case 'near': {
         const codes = [-2, -1, 0, 1, 2].map((steps) => this.#service.code(this.#signers[String(signer)], steps))
@@ -80,6 +121,7 @@ export class ServiceAdapter implements Adapter {
       }
       case 'suspend':
       case 'resume':
+      case 'revoke':
         return { ...(await this.#service.admin(`credential.${ask}`, { credentialID: String(of) })) }
       default:
         throw new Error(`no such question: ${ask}`)
@@ -97,30 +139,68 @@ export class ServiceAdapter implements Adapter {
     return this.#service.code(this.#signers[signer], steps)
   }
 
+  /** What a scenario uses up is made when it begins. */
+  async #with(needs: readonly string[]) {
+    const { one, ...others } = this.#world
+    const own = async () => this.#service.newCredential(this.#service.signer, 'p-256')
+    const brief = needs.includes('one.brief') ? { brief: await own() } : {}
+    const spare = needs.includes('one.spare') ? { spare: await own() } : {}
+    if (brief.brief !== undefined) await certify(this.#service, brief.brief, BRIEF_MS)
+    const three = needs.some((need) => need.startsWith('three')) ? { three: await this.#newPhone() } : {}
+    return { ...others, one: { ...one, ...brief, ...spare }, ...three }
+  }
+
+  /** A signer whose codes come by text message. */
+  async #newPhone() {
+    const login = `three-${randomUUID()}@example.test`
+    const phone = '+48123456789'
+    const { password = '' } = await this.#service.admin('signer.create', { login, name: 'Third Signer', phone })
+    await this.#service.admin('authenticator.enrolDelivered', { signer: login, kind: 'sms' })
+    keepSecret(password)
+    const signer = { login, password, secret: '' }
+    this.#signers.three = signer
+    return { login, password, ecdsa: await this.#service.newCredential(signer, 'p-256'), object: 'SMS' }
+  }
+
+  #person(name: Json | undefined, code?: Json) {
+    const signer = String(name)
+    const { login, password } = this.#signers[signer] as TestSigner
+    return { login, password, code: () => code ?? this.#code(signer, true, 0) }
+  }
+
   async close(): Promise<void> {}
 }
 
-/** A certificate by an authority of the test's own, in place of the demo's. */
-async function certifyForADay(service: TestService, credentialID: string): Promise<void> {
-  const path = (name: string) => join(service.folder, name)
-  const run = async (...parameters: string[]) => {
-    const { ok, text } = await openssl(...parameters)
-    assert.ok(ok, text)
-  }
+async function newClient(service: TestService, name: string, redirect: string) {
+  const scopes = ['service', 'credential', 'credential-deletion'] as const
+  const made = await service.admin('client.create', { name, redirectUris: [redirect], scopes: [...scopes] })
+  keepSecret(made.clientSecret)
+  return { id: made.clientId, secret: made.clientSecret as string, redirect }
+}
+
+/** The code in the newest message of the outbox. */
+function lastSent(service: TestService): string {
+  const outbox = join(service.folder, 'outbox')
+  const name = readdirSync(outbox).sort().at(-1) as string
+  const { text } = JSON.parse(readFileSync(join(outbox, name), 'utf8'))
+  const code = /\b\d{8}\b/.exec(text)?.[0] as string
+  keepSecret(code)
+  return code
+}
+
+/** A certificate that ends after so many milliseconds, by an authority of the test's own, in place of the demo's. */
+async function certify(service: TestService, credentialID: string, life: number): Promise<void> {
   const { certificates } = await service.admin('credential.show', { credentialID })
   const { publicKey } = new X509Certificate(certificates[0] as string)
-  writeFileSync(path('key.pem'), publicKey.export({ type: 'spki', format: 'pem' }))
-  writeFileSync(path('extensions'), 'keyUsage=critical,nonRepudiation')
-  await run(
-    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '30'],
-    ...['-keyout', path('root.key'), '-out', path('root.pem'), '-subj', '/CN=Root/O=Test'],
-    ...['-addext', 'keyUsage=critical,keyCertSign,cRLSign'],
-  )
-  await run(
-    ...['x509', '-new', '-force_pubkey', path('key.pem'), '-subj', '/CN=Test Signer/O=Test', '-days', '1'],
-    ...['-CA', path('root.pem'), '-CAkey', path('root.key'), '-CAcreateserial'],
-    ...['-extfile', path('extensions'), '-out', path('leaf.pem')],
-  )
-  const chain = readFileSync(path('leaf.pem'), 'utf8') + readFileSync(path('root.pem'), 'utf8')
+  const at = (moment: number): Clock => ({ now: () => moment })
+  const now = service.clock.now()
+  const device = new SoftwareHsm()
+  const key = await device.createServiceKey('ca', 'p-256')
+  // Nothing that it issues outlives the root.
+  const root = await createRoot(device, key, at(now + life - ROOT_MS))
+  const subject = { commonName: 'Test Signer' }
+  const spki = publicKey.export({ type: 'spki', format: 'der' })
+  const leaf = await issue(device, key, root, { subject, publicKey: spki }, at(now))
+  const chain = [leaf, root].map((der) => new X509Certificate(der).toString()).join('')
   await service.admin('credential.import', { credentialID, chain })
 }

@@ -4,7 +4,7 @@
  * about this service, and that it would notice.
  */
 import { execFileSync } from 'node:child_process'
-import { createHash, createHmac, createPrivateKey, randomBytes, randomUUID } from 'node:crypto'
+import { createHash, createHmac, createPrivateKey, randomBytes, randomInt, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -16,9 +16,21 @@ import { type DigestAlgorithm, digest } from '../../src/digest.js'
 import type { Mechanism } from '../../src/hsm/hsm.js'
 import { SigningKey } from '../../src/hsm/openssl.js'
 import type { Defect } from './broken-doors.js'
-
-export type Body = { readonly [name: string]: Json }
-type Version = 'v1' | 'v2'
+import { type TinyHost, TinyOAuth, type Wish } from './tiny-oauth.js'
+import {
+  type Agreement,
+  type Body,
+  BYTES,
+  type Client,
+  type Credential,
+  digestsIn,
+  HASHES,
+  Refusal,
+  type Signer,
+  type Token,
+  textIn,
+  type Version,
+} from './tiny-world.js'
 
 /** What goes back. */
 export interface Answered {
@@ -27,58 +39,17 @@ export interface Answered {
   readonly headers: Readonly<Record<string, string>>
 }
 
-interface Credential {
-  readonly id: string
-  readonly kind: 'rsa' | 'ec'
-  readonly owner: Signer
-  readonly scal: '1' | '2'
-  readonly pin: string | undefined
-  state: 'valid' | 'suspended' | 'revoked' | 'expired'
-}
-interface Signer {
-  readonly login: string
-  readonly password: string
-  lastStep: number
-  failures: number
-  blockedUntil: number
-}
-interface Token {
-  readonly signer: Signer
-  readonly family: string
-  readonly refresh: boolean
-  over: boolean
-}
-interface Agreement {
+interface Waiting {
   readonly token: Token
   readonly credential: Credential
-  /** Hex; what may still be signed. Undefined: anything. */
-  readonly digests: string[] | undefined
-  readonly expires: number
-  left: number
+  readonly wish: Wish
+  answer: 'none' | 'yes' | 'no' | 'collected'
 }
 
 type Keys = Readonly<Record<'rsa' | 'ec', { readonly key: SigningKey; readonly certificate: string }>>
 
-class Refusal extends Error {
-  readonly text: string
-  readonly error: string
-  readonly status: number
-  constructor(text: string, error = 'invalid_request', status = 400) {
-    super(text)
-    this.text = text
-    this.error = error
-    this.status = status
-  }
-}
-
 const MALFORMED =
   'The request is missing a required parameter, includes an invalid parameter value, includes a parameter more than once, or is otherwise malformed.'
-const HASHES: Readonly<Record<string, DigestAlgorithm>> = {
-  '2.16.840.1.101.3.4.2.1': 'sha-256',
-  '2.16.840.1.101.3.4.2.2': 'sha-384',
-  '2.16.840.1.101.3.4.2.3': 'sha-512',
-}
-const BYTES: Readonly<Record<string, number>> = { 'sha-256': 32, 'sha-384': 48, 'sha-512': 64 }
 const RSA = '1.2.840.113549.1.1.1'
 const PSS = '1.2.840.113549.1.1.10'
 const IMPLIED: Readonly<Record<string, DigestAlgorithm>> = {
@@ -95,7 +66,19 @@ const METHODS = [
   'credentials/info',
   'credentials/authorize',
   'credentials/extendTransaction',
+  'credentials/sendOTP',
   'signatures/signHash',
+]
+const METHODS_OF = {
+  v1: METHODS,
+  v2: [...METHODS, 'credentials/authorizeCheck', 'credentials/getChallenge', 'credentials/delete'],
+}
+/** Seconds that a token lives. */
+const LIFE = 3600
+const CAN = [
+  ...['code', 'steps', 'clock', 'suspend', 'resume', 'unlock', 'remember', 'only-valid', 'expire-sad'],
+  ...['oauth', 'oauth-refresh', 'rotation', 'client-credentials', 'pushed', 'rich'],
+  ...['out-of-band', 'approve', 'deny', 'sent', 'deletion', 'outlive', 'revoke'],
 ]
 
 export class TinyServer implements Adapter {
@@ -104,7 +87,14 @@ export class TinyServer implements Adapter {
   readonly #tokens = new Map<string, Token>()
   readonly #agreements = new Map<string, Agreement>()
   readonly #credentials: Credential[] = []
-  readonly #signers: Readonly<Record<'one' | 'two', Signer>>
+  readonly #signers: Readonly<Record<'one' | 'two' | 'three', Signer>>
+  readonly #clients: readonly Client[] = ['app', 'other'].map((name) => ({
+    id: `${name}-${randomUUID()}`,
+    secret: randomUUID(),
+    redirect: `https://${name}.tiny.test/back`,
+  }))
+  readonly #waiting = new Map<string, Waiting>()
+  readonly #oauth: TinyOAuth
   readonly #secret = randomBytes(20)
   readonly #server: Server
   /** Puts something else in place of an answer. */
@@ -115,8 +105,12 @@ export class TinyServer implements Adapter {
   private constructor(keys: Keys, defects: readonly Defect[]) {
     this.#keys = keys
     this.#defects = new Set(defects)
-    const signer = (login: string) => ({ login, password: randomUUID(), lastStep: 0, failures: 0, blockedUntil: 0 })
-    this.#signers = { one: signer('one@tiny.test'), two: signer('two@tiny.test') }
+    const signer = (name: string): Signer => {
+      const account = { login: `${name}@tiny.test`, password: randomUUID(), phone: name === 'three', sent: undefined }
+      return { ...account, lastStep: 0, failures: 0, blockedUntil: 0 }
+    }
+    this.#signers = { one: signer('one'), two: signer('two'), three: signer('three') }
+    this.#oauth = new TinyOAuth(this.#host())
     this.#server = createServer((request, response) => void this.#serve(request, response))
   }
 
@@ -145,12 +139,26 @@ export class TinyServer implements Adapter {
 
   // What is told out of band.
 
-  async ask({ ask, signer, fresh, step = 0, of }: Body): Promise<Body> {
-    const who = this.#signers[signer === 'two' ? 'two' : 'one']
+  async ask(question: Body): Promise<Body> {
+    const { ask, signer, fresh, sent, step = 0, of } = question
+    const who = this.#signers[String(signer) as 'one'] ?? this.#signers.one
     switch (ask) {
+      case 'oauth': {
+        const code = question.code ?? (await this.ask({ ask: 'code', signer: String(signer), fresh: true })).code
+        const url = new URL(String(question.url))
+        const to = await this.#oauth.answer(url, who, String(question.answer), String(code))
+        if (to === undefined) return {}
+        const told = this.rewrite({ status: 302, body: undefined, headers: { location: to } }, 'oauth2/authorize')
+        return { to: told.headers.location ?? to }
+      }
+      case 'approve':
+      case 'deny':
+        for (const one of this.#waiting.values()) if (one.answer === 'none') one.answer = ask === 'deny' ? 'no' : 'yes'
+        return {}
       case 'begin':
         return this.#world()
       case 'code':
+        if (sent === true) return { code: who.sent ?? '' }
         // Not late in a period, so that neither this code nor one that is so many periods off becomes another on its way.
         if (this.#now() % 30_000 > (fresh === true ? 15_000 : 22_500)) this.#clock += 30_000 - (this.#now() % 30_000)
         if (fresh === true && this.#step() <= this.#told) this.#clock += (this.#told + 1 - this.#step()) * 30_000
@@ -167,15 +175,18 @@ export class TinyServer implements Adapter {
       case 'expire-sad':
         this.#clock += 301_000
         return {}
-      default:
+      default: {
+        const states = { suspend: 'suspended', resume: 'valid', revoke: 'revoked', outlive: 'expired' } as const
         for (const credential of this.#credentials)
-          if (credential.id === of) credential.state = ask === 'suspend' ? 'suspended' : 'valid'
+          if (credential.id === of) credential.state = states[ask as keyof typeof states]
         return {}
+      }
     }
   }
 
   #world(): Body {
-    const { one, two } = this.#signers
+    const { one, two, three } = this.#signers
+    const [app = {}, other = {}] = this.#clients.map((client): Body => ({ ...client }))
     const make = (owner: Signer, kind: 'rsa' | 'ec', more: Partial<Credential> = {}) => {
       const credential = { id: randomUUID(), owner, kind, scal: '2', pin: undefined, state: 'valid', ...more } as const
       this.#credentials.push(credential)
@@ -195,9 +206,14 @@ export class TinyServer implements Adapter {
         pin: '480213957',
         revoked: make(one, 'ec', { state: 'revoked' }),
         expired: make(one, 'ec', { state: 'expired' }),
+        brief: make(one, 'ec'),
+        spare: make(one, 'ec'),
       },
       two: { login: two.login, password: two.password, rsa: make(two, 'rsa') },
-      can: ['code', 'steps', 'clock', 'suspend', 'resume', 'unlock', 'remember', 'only-valid', 'expire-sad'],
+      three: { login: three.login, password: three.password, ecdsa: make(three, 'ec'), object: 'OTP' },
+      app,
+      other,
+      can: CAN,
     }
   }
 
@@ -214,6 +230,32 @@ export class TinyServer implements Adapter {
     return String(mac.readUInt32BE(0) % 100_000_000).padStart(8, '0')
   }
 
+  #host(): TinyHost {
+    return {
+      clients: this.#clients,
+      tokens: this.#tokens,
+      assigned: this.#signers.one,
+      has: (defect) => this.#has(defect),
+      ownCredential: (signer, id) => this.#ownCredential(signer, id === undefined ? {} : { credentialID: id }),
+      checkWish: (api, credential, number, list, oid) =>
+        this.#checkWish(
+          api,
+          credential,
+          api === 'v1'
+            ? { numSignatures: number ?? null, ...(list === undefined ? {} : { hash: list }) }
+            : {
+                numSignatures: number ?? null,
+                ...(list === undefined ? {} : { hashes: list }),
+                hashAlgorithmOID: oid,
+              },
+        ),
+      requireAnswer: (credential, code) => this.#requireFactors('v1', credential, { OTP: code ?? null }),
+      newToken: (more) => this.#newToken(more),
+      agree: (agreement) =>
+        void this.#agreements.set(agreement.token.value, { ...agreement, expires: this.#now() + 300_000 }),
+    }
+  }
+
   // The doors.
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -227,8 +269,8 @@ export class TinyServer implements Adapter {
       return [500, { error: 'server_error', error_description: String(error) }]
     })
     const type = { 'content-type': 'application/json' }
-    const wants = status === 401 ? { 'www-authenticate': 'Bearer' } : {}
-    const method = (request.url ?? '').replace(/^\/csc\/v[12]\//, '')
+    const method = (request.url ?? '').replace(/^\/csc\/v[12]\//, '').replace(/\?.*/, '')
+    const wants = status === 401 ? { 'www-authenticate': method.startsWith('oauth2/') ? 'Basic' : 'Bearer' } : {}
     const told = this.rewrite({ status, body, headers: { ...type, ...wants, ...headers } }, method)
     response.writeHead(told.status, told.headers)
     response.end(told.body === undefined ? undefined : JSON.stringify(told.body))
@@ -240,24 +282,31 @@ export class TinyServer implements Adapter {
   ): Promise<[status: number, body: Body | undefined, headers?: Record<string, string>]> {
     const [, version, name = ''] = /^\/csc\/(v1|v2)\/(.+)$/.exec(url) ?? []
     const api = version as Version
-    if (version === undefined || (name !== 'info' && !METHODS.includes(name)))
+    if (name.startsWith('oauth2/'))
+      return [...(await this.#oauth.serve(api, name.replace(/\?.*/, ''), method, text, headers.authorization))]
+    if (version === undefined || (name !== 'info' && !METHODS_OF[api].includes(name)))
       throw new Refusal('This method is not implemented.', 'not_implemented_method', 501)
     if (method !== 'POST' && name !== 'info')
       return [405, { error: 'invalid_request', error_description: 'POST it.' }, { allow: 'POST' }]
     const open = name === 'info' || name === 'auth/login'
     const token = open ? undefined : this.#bearer(api, headers.authorization)
+    if (token !== undefined) this.#requireScope(api, name, token)
     if (text !== '' && headers['content-type'] !== 'application/json') throw new Refusal(MALFORMED, undefined, 415)
     const body = bodyOf(text)
     if (body.clientData !== undefined && typeof body.clientData !== 'string')
       throw new Refusal('Invalid parameter clientData')
     if (body.lang !== undefined && typeof body.lang !== 'string') throw new Refusal('Invalid parameter lang')
-    if (name === 'info') return [200, info(api)]
+    if (name === 'info') return [200, info(api, this.url)]
     if (name === 'auth/login') return [200, this.#login(headers.authorization, body)]
     const signer = token as Token
     if (name === 'auth/revoke') return [204, this.#revoke(signer, body)]
     if (name === 'credentials/list') return [200, this.#list(api, signer, body)]
     if (name === 'credentials/info') return [200, this.#info(api, signer, body)]
-    if (name === 'credentials/authorize') return [200, await this.#authorize(api, signer, body)]
+    if (name === 'credentials/authorize') return await this.#authorize(api, signer, body)
+    if (name === 'credentials/authorizeCheck') return this.#authorizeCheck(signer, body)
+    if (name === 'credentials/getChallenge' || name === 'credentials/sendOTP')
+      return [204, this.#sendCode(signer, body, name === 'credentials/getChallenge')]
+    if (name === 'credentials/delete') return [204, this.#delete(signer, body)]
     if (name === 'credentials/extendTransaction') return [200, this.#extend(api, signer, body)]
     return [200, { signatures: await this.#sign(api, signer, body) }]
   }
@@ -265,15 +314,31 @@ export class TinyServer implements Adapter {
   #bearer(api: Version, header: string | undefined): Token {
     const value = /^Bearer (\S+)$/.exec(header ?? '')?.[1]
     if (value === undefined) {
-      if (this.#has('asks for no token')) return { signer: this.#signers.one, family: '', refresh: false, over: false }
+      if (this.#has('asks for no token')) return this.#newToken({ signer: this.#signers.one, family: '' })
       throw new Refusal(api === 'v1' ? MALFORMED : 'Malformed authorization header.')
     }
     if (this.#has('takes a SAD as a token') && this.#agreements.has(value))
       return (this.#agreements.get(value) as Agreement).token
     const token = this.#tokens.get(value)
     if (token === undefined || token.refresh) throw new Refusal('unknown', 'invalid_token', 401)
-    if (token.over && !this.#has('revoked tokens live on')) throw new Refusal('over', 'expired_token', 401)
+    const ended =
+      (token.expires <= this.#now() && !this.#has('tokens never end')) ||
+      (token.expires <= this.#now() + LIFE * 1000 - 30_000 && this.#has('tokens end early'))
+    if (ended || (token.over && !this.#has('revoked tokens live on'))) throw new Refusal('over', 'expired_token', 401)
     return token
+  }
+
+  #requireScope(api: Version, name: string, { scope }: Token): void {
+    const reached = {
+      service: name !== 'credentials/delete' || this.#has('any token deletes'),
+      own: name !== 'credentials/delete',
+      credential:
+        (api === 'v2' && ['credentials/info', 'signatures/signHash'].includes(name)) ||
+        (name === 'credentials/delete' && this.#has('any token deletes')) ||
+        this.#has('a credential token opens everything'),
+      deletion: name === 'credentials/delete',
+    }[scope]
+    if (!reached) throw new Refusal('scope', 'access_denied', 403)
   }
 
   #login(header: string | undefined, body: Body): Body {
@@ -282,7 +347,7 @@ export class TinyServer implements Adapter {
       if (typeof refresh !== 'string') throw new Refusal('Invalid string parameter: refresh_token')
       const token = this.#tokens.get(refresh)
       if (token === undefined || !token.refresh || token.over) throw new Refusal('Invalid refresh_token')
-      return { access_token: this.#newToken(token.signer, token.family), expires_in: 3600 }
+      return { access_token: this.#newToken({ signer: token.signer, family: token.family }).value, expires_in: LIFE }
     }
     const encoded = /^Basic ([A-Za-z0-9+/=]+)$/.exec(header ?? '')?.[1]
     if (encoded === undefined) throw new Refusal('Malformed authentication parameter.', undefined, 401)
@@ -293,16 +358,18 @@ export class TinyServer implements Adapter {
       throw new Refusal('An error occurred during authentication process', 'authentication_error')
     const family = randomUUID()
     return {
-      access_token: this.#newToken(signer, family),
-      ...(body.rememberMe === true ? { refresh_token: this.#newToken(signer, family, true) } : {}),
-      expires_in: 3600,
+      access_token: this.#newToken({ signer, family }).value,
+      ...(body.rememberMe === true ? { refresh_token: this.#newToken({ signer, family, refresh: true }).value } : {}),
+      expires_in: LIFE,
     }
   }
 
-  #newToken(signer: Signer, family: string, refresh = false): string {
+  #newToken(more: Partial<Token> & Pick<Token, 'signer' | 'family'>): Token {
     const value = randomBytes(32).toString('base64url')
-    this.#tokens.set(value, { signer, family, refresh, over: false })
-    return value
+    const usual = { client: undefined, scope: 'service', refresh: false, credential: undefined, over: false } as const
+    const token = { ...usual, expires: this.#now() + LIFE * 1000, ...more, value }
+    this.#tokens.set(value, token)
+    return token
   }
 
   #revoke({ signer }: Token, body: Body): undefined {
@@ -316,10 +383,14 @@ export class TinyServer implements Adapter {
     for (const one of this.#tokens.values()) if (token.refresh && one.family === token.family) one.over = true
   }
 
-  #list(api: Version, { signer }: Token, body: Body): Body {
+  #list(api: Version, { signer, scope }: Token, body: Body): Body {
     const { maxResults: most, pageToken: page = '0', certificates } = body
     const foreign = this.#has('lists what is for others')
-    if (body.userID !== undefined && !foreign) throw new Refusal('userID parameter MUST be null')
+    if (scope === 'own') {
+      const whose = Object.values(this.#signers).find(({ login }) => login === body.userID)
+      const reached = whose === signer || (whose !== undefined && this.#has('an application reaches everybody'))
+      if (!reached) throw new Refusal('Invalid parameter userID')
+    } else if (body.userID !== undefined && !foreign) throw new Refusal('userID parameter MUST be null')
     if (certificates !== undefined && !['none', 'single', 'chain'].includes(String(certificates)))
       throw new Refusal('Invalid parameter certificates')
     const own = this.#credentials.filter(({ owner, state }) => {
@@ -388,9 +459,63 @@ export class TinyServer implements Adapter {
     return credential
   }
 
-  async #authorize(api: Version, token: Token, body: Body): Promise<Body> {
+  async #authorize(api: Version, token: Token, body: Body): Promise<[status: number, body: Body]> {
     if (this.#has('spends the code first')) token.signer.lastStep = Math.max(token.signer.lastStep, this.#step())
     const credential = this.#ownCredential(token.signer, body)
+    const wish = this.#checkWish(api, credential, body)
+    const [only] = Array.isArray(body.authData) ? (body.authData as readonly Body[]) : []
+    if (only?.id === 'APPROVAL') {
+      const handle = randomBytes(32).toString('base64url')
+      this.#waiting.set(handle, { token, credential, wish, answer: 'none' })
+      return [202, { handle }]
+    }
+    await this.#requireFactors(api, credential, body)
+    return [200, this.#give(token, credential, wish)]
+  }
+
+  #give(token: Token, credential: Credential, wish: Wish): Body {
+    const sad = randomBytes(32).toString('base64url')
+    this.#agreements.set(sad, { token, credential, ...wish, expires: this.#now() + 300_000 })
+    return { SAD: sad, expiresIn: 300 }
+  }
+
+  #authorizeCheck(token: Token, body: Body): [status: number, body: Body] {
+    const handle = textIn(body, 'handle')
+    const waiting = this.#waiting.get(handle)
+    const own = waiting?.token.family === token.family || this.#has('a handle is anybody’s')
+    if (waiting === undefined || !own) throw new Refusal('Invalid parameter handle')
+    if (waiting.answer === 'none' && !this.#has('gives the SAD before the answer')) return [202, { handle }]
+    if (waiting.answer === 'no' && !this.#has('a no is taken for a yes'))
+      throw new Refusal('The authentication data is invalid', 'invalid_authentication_data')
+    if (waiting.answer === 'collected' && !this.#has('gives the SAD twice'))
+      throw new Refusal('Invalid parameter handle')
+    waiting.answer = 'collected'
+    return [200, this.#give(waiting.token, waiting.credential, waiting.wish)]
+  }
+
+  #sendCode({ signer }: Token, body: Body, challenge: boolean): undefined {
+    const id = textIn(body, 'credentialID')
+    const sendsForAll = this.#has('sends codes for anybody’s credential')
+    const credential = sendsForAll ? this.#credentials.find((one) => one.id === id) : undefined
+    const { owner } = credential ?? this.#ownCredential(signer, body)
+    if (challenge && textIn(body, 'authObjectID') !== 'OTP') throw new Refusal('Invalid parameter authObjectID')
+    owner.sent = String(randomInt(100_000_000)).padStart(8, '0')
+  }
+
+  #delete(token: Token, body: Body): undefined {
+    const asked = body.credentialDeletionRequest
+    if (typeof asked !== 'object' || asked === null) throw new Refusal(MALFORMED)
+    const id = (asked as Body).credentialID
+    if (typeof id !== 'string') throw new Refusal('Missing (or invalid type) string parameter "credentialID"')
+    const free = this.#has('any token deletes') || this.#has('a deletion token deletes any credential')
+    const named = free ? this.#ownCredential(token.signer, { credentialID: id }) : token.credential
+    if (named?.id !== id) throw new Refusal('Contradicting "credentialID" parameters')
+    if (!this.#has('what is deleted signs on')) named.state = 'revoked'
+    token.over = true
+  }
+
+  /** What is asked to be agreed to, without a look at factors. */
+  #checkWish(api: Version, credential: Credential, body: Body): Wish {
     const number = body.numSignatures
     if (typeof number !== 'number' || !Number.isInteger(number))
       throw new Refusal('Missing (or invalid type) integer parameter numSignatures')
@@ -407,10 +532,7 @@ export class TinyServer implements Adapter {
       if (digests.length !== number) throw new Refusal('Invalid value for parameter numSignatures')
     }
     this.#requireUsable(credential, 'agrees')
-    await this.#requireFactors(api, credential, body)
-    const sad = randomBytes(32).toString('base64url')
-    this.#agreements.set(sad, { token, credential, digests, left: number, expires: this.#now() + 300_000 })
-    return { SAD: sad, expiresIn: 300 }
+    return { digests, left: number }
   }
 
   #extend(api: Version, token: Token, body: Body): Body {
@@ -440,6 +562,9 @@ export class TinyServer implements Adapter {
     if (state === 'expired' && this.#has('agrees after the certificate')) return
     if (state === 'revoked' && this.#has('agrees after revocation')) return
     if (state === 'suspended' && this.#has(`${what} while suspended`)) return
+    if (state === 'expired' && what === 'signs' && this.#has('signs after the certificate')) return
+    if (state === 'revoked' && what === 'signs' && this.#has('signs after revocation')) return
+    if (state === 'expired') throw new Refusal("Signing certificate 'CN=Tiny' is expired.")
     if (state !== 'valid') throw new Refusal('The credential identified by credentialID is disabled')
   }
 
@@ -458,6 +583,11 @@ export class TinyServer implements Adapter {
       throw api === 'v1' ? new Refusal('Missing (or invalid type) string parameter OTP') : wrong()
     if (this.#now() < owner.blockedUntil && !this.#has('lets guess without end'))
       throw new Refusal(api === 'v1' ? 'OTP locked' : 'Credential locked')
+    if (owner.phone) {
+      if (code !== owner.sent) throw wrong()
+      if (!this.#has('takes a sent code again')) owner.sent = undefined
+      return
+    }
     // Counted before it is compared.
     const before = owner.failures
     if (this.#has('counts guesses in a race')) await pause(400)
@@ -489,8 +619,9 @@ export class TinyServer implements Adapter {
   }
 
   async #sign(api: Version, token: Token, body: Body): Promise<Json> {
-    const skipsSad = this.#has('signs without a SAD') && (body.SAD === undefined || body.SAD === '')
-    const sad = skipsSad ? '' : textIn(body, 'SAD')
+    const bearerAgrees = token.scope === 'credential' && body.SAD === undefined
+    const skipsSad = !bearerAgrees && this.#has('signs without a SAD') && (body.SAD === undefined || body.SAD === '')
+    const sad = bearerAgrees ? token.value : skipsSad ? '' : textIn(body, 'SAD')
     const credential = this.#ownCredential(token.signer, body)
     const digests = digestsIn(api === 'v1' ? body.hash : body.hashes, api)
     const mechanism = mechanismOf(api, credential, body)
@@ -515,16 +646,28 @@ export class TinyServer implements Adapter {
   async #spend(api: Version, token: Token, credential: Credential, sad: string, digests: string[]): Promise<void> {
     const agreement = this.#agreements.get(sad)
     if (agreement === undefined) throw new Refusal('Invalid parameter SAD')
-    if (agreement.token.family !== token.family && !this.#has('takes the SAD of anybody'))
+    const { client, over } = agreement.token
+    const byToken = client !== undefined && agreement.token.scope === 'credential'
+    const broken = (ofSad: Defect, ofToken: Defect) => this.#has(ofSad) || (byToken && this.#has(ofToken))
+    // A credential token is for its application; any other agreement for the session it was given in.
+    const fits = byToken
+      ? token.client === client && token.signer === agreement.token.signer
+      : agreement.token.family === token.family
+    if (!fits && !broken('takes the SAD of anybody', 'a credential token is anybody’s SAD'))
       throw new Refusal('Invalid parameter SAD')
-    if (agreement.credential !== credential && !this.#has('takes a SAD for any credential'))
+    if (byToken && over && !this.#has('revoking does nothing')) throw new Refusal('Invalid parameter SAD')
+    if (
+      agreement.credential !== credential &&
+      !broken('takes a SAD for any credential', 'a credential token is for any credential')
+    )
       throw new Refusal('Invalid parameter SAD')
     if (agreement.expires <= this.#now()) throw new Refusal('SAD expired')
     const { left } = agreement
-    const cost = this.#has('counts requests') ? 1 : digests.length
-    if (left <= 0 && !this.#has('forgets what was signed')) throw new Refusal('Invalid parameter SAD')
+    const cost = broken('counts requests', 'a credential token counts requests') ? 1 : digests.length
+    const forgets = broken('forgets what was signed', 'a credential token is never used up')
+    if (left <= 0 && !forgets) throw new Refusal('Invalid parameter SAD')
     if (this.#has('refusals spend')) agreement.left -= cost
-    if (agreement.digests !== undefined && !this.#has('signs any hash')) {
+    if (agreement.digests !== undefined && !broken('signs any hash', 'a credential token signs any hash')) {
       const free = [...agreement.digests]
       for (const one of digests) {
         const at = free.indexOf(one)
@@ -536,13 +679,13 @@ export class TinyServer implements Adapter {
               : 'Hash is not authorized by neither SAD nor an access token with scope “credential”.',
           )
         }
-        if (!this.#has('does not count repeats') && !this.#has('forgets what was signed')) free.splice(at, 1)
+        if (!this.#has('does not count repeats') && !forgets) free.splice(at, 1)
       }
       if (this.#has('spends in a race')) await pause(50)
       if (!this.#has('signs a hash again')) agreement.digests.splice(0, Number.POSITIVE_INFINITY, ...free)
     } else if (this.#has('spends in a race')) await pause(50)
     if (this.#has('one hash for each request') && digests.length > 1) throw new Refusal('One at a time')
-    if (cost > left && !this.#has('forgets what was signed')) throw new Refusal('Numbers of signatures is too high')
+    if (cost > left && !forgets) throw new Refusal('Numbers of signatures is too high')
     if (!this.#has('refusals spend')) agreement.left = left - cost
     if (this.#has('one request for each agreement')) agreement.left = 0
   }
@@ -565,7 +708,7 @@ export function makeKeys(folder: string): void {
   }
 }
 
-function info(api: Version): Body {
+function info(api: Version, url: string): Body {
   const more = {
     supportedHashTypes: ['dtbsr'],
     signAlgorithms: { algos: [...ALGORITHMS.rsa, ...ALGORITHMS.ec] },
@@ -579,8 +722,9 @@ function info(api: Version): Body {
     region: 'SE',
     lang: 'en',
     description: 'A server of a test.',
-    authType: ['basic'],
-    methods: METHODS,
+    authType: ['basic', 'oauth2code', 'oauth2client'],
+    oauth2: `${url}/csc/${api}`,
+    methods: METHODS_OF[api],
     ...(api === 'v1' ? {} : more),
   }
 }
@@ -595,24 +739,6 @@ function bodyOf(text: string): Body {
   }
   if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new Refusal(MALFORMED)
   return body as Body
-}
-
-function textIn(body: Body, name: string): string {
-  const value = body[name]
-  if (typeof value !== 'string') throw new Refusal(`Missing (or invalid type) string parameter ${name}`)
-  return value
-}
-
-/** In hex. */
-function digestsIn(list: Json | undefined, api: Version): string[] {
-  const name = api === 'v1' ? 'hash' : 'hashes'
-  if (!Array.isArray(list) || !list.every((one) => typeof one === 'string'))
-    throw new Refusal(`Missing (or invalid type) array parameter ${name}`)
-  if (list.length === 0) throw new Refusal(`Empty ${name} array`)
-  return (list as string[]).map((text) => {
-    if (!/^[A-Za-z0-9+/_-]*={0,2}$/.test(text)) throw new Refusal('Invalid Base64 hash string parameter')
-    return Buffer.from(text, 'base64').toString('hex')
-  })
 }
 
 function mechanismOf(api: Version, { kind }: Credential, body: Body): Mechanism {

@@ -1,6 +1,7 @@
 /** Answers that say the right thing in the wrong form, or the wrong thing, as servers and clients have met them. */
 import type { Json } from '../../src/conformance/values.js'
-import type { Answered, Body } from './tiny-server.js'
+import type { Answered } from './tiny-server.js'
+import type { Body } from './tiny-world.js'
 
 interface WrongAnswer {
   /** The file whose scenarios must notice. */
@@ -19,7 +20,17 @@ const inside = (name: string, change: (body: Body) => Body) => (whole: Body) => 
   ...whole,
   [name]: change(whole[name] as Body),
 })
+/** The same address with its parameters changed, where a browser is sent back. */
+const back =
+  (change: (to: URL) => void) =>
+  (answer: Answered): Answered => {
+    if (answer.headers.location === undefined) return answer
+    const to = new URL(answer.headers.location)
+    change(to)
+    return { ...answer, headers: { ...answer.headers, location: to.href } }
+  }
 const info = 'credentials/info'
+const token = 'oauth2/token'
 const description = (from: string, to: string) => (answer: Answered) =>
   answer.body?.error_description === from ? { ...answer, body: { ...answer.body, error_description: to } } : answer
 /** r and s side by side, out of the DER that holds them. */
@@ -138,5 +149,69 @@ export const WRONG_ANSWERS: Readonly<Record<string, WrongAnswer>> = {
   'a SAD tells its end as a text': {
     file: '/credentials-authorize',
     rewrite: body('credentials/authorize', (b) => ({ ...b, expiresIn: String(b.expiresIn) })),
+  },
+  'info does not say where the OAuth server is': {
+    file: 'both/oauth-authorize',
+    rewrite: body('info', ({ oauth2: _, ...b }) => b),
+  },
+  'the state does not come back': {
+    file: 'both/oauth-authorize',
+    rewrite: back((to) => to.searchParams.delete('state')),
+  },
+  'a no comes back in words of its own': {
+    file: 'both/oauth-authorize',
+    rewrite: back((to) => {
+      if (to.searchParams.get('error') === 'access_denied') to.searchParams.set('error', 'denied')
+    }),
+  },
+  'a wrong scope comes back as a wrong request': {
+    file: 'both/oauth-authorize',
+    rewrite: back((to) => {
+      if (to.searchParams.has('error')) to.searchParams.set('error', 'invalid_request')
+    }),
+  },
+  'the types of tokens are those of the other version': {
+    file: '/oauth.txt',
+    rewrite: body(token, (b) => ({ ...b, token_type: b.token_type === 'SAD' ? 'Bearer' : 'SAD' })),
+  },
+  'a token tells its end as a text': {
+    file: 'both/oauth-token',
+    rewrite: body(token, (b) => ({ ...b, expires_in: String(b.expires_in) })),
+  },
+  'a token may be kept by caches': {
+    file: 'both/oauth-token',
+    rewrite: ({ headers: { 'cache-control': _, ...headers }, ...answer }) => ({ ...answer, headers }),
+  },
+  'an unknown kind of grant has the word of OAuth': {
+    file: 'both/oauth-token',
+    rewrite: (answer) =>
+      answer.body?.error_description === 'Invalid parameter grant_type'
+        ? { ...answer, body: { ...answer.body, error: 'unsupported_grant_type' } }
+        : answer,
+  },
+  'a wrong secret in the header is 400': {
+    file: 'both/oauth-token',
+    rewrite: (answer, method) => (method === token && answer.status === 401 ? { ...answer, status: 400 } : answer),
+  },
+  'a token for signatures can be refreshed': {
+    file: '/oauth.txt',
+    rewrite: body(token, (b) => ({ refresh_token: 'for ever', ...b })),
+  },
+  'revoking at the OAuth server answers 200': {
+    file: 'both/oauth-revoke',
+    rewrite: (answer, method) =>
+      method === 'oauth2/revoke' && answer.status === 204 ? { ...answer, status: 200 } : answer,
+  },
+  'revoking an unknown token answers as if it had been one': {
+    file: 'both/oauth-revoke',
+    rewrite: (answer, method) =>
+      method === 'oauth2/revoke' && answer.body?.error_description === 'Invalid string parameter token'
+        ? { ...answer, status: 204, body: undefined }
+        : answer,
+  },
+  'sendOTP answers 200': {
+    file: 'both/send-otp',
+    rewrite: (answer, method) =>
+      method === 'credentials/sendOTP' && answer.status === 204 ? { ...answer, status: 200, body: {} } : answer,
   },
 }
