@@ -5,39 +5,59 @@
  */
 import { execFile } from 'node:child_process'
 import { createHmac, randomInt, randomUUID } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { answerRequest, answerWaiting } from './paraph-pages.mjs'
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const PERIOD = 30_000
-const CAN = ['code', 'steps', 'suspend', 'resume', 'unlock', 'remember', 'only-valid']
+const CAN = [
+  ...['code', 'steps', 'suspend', 'resume', 'revoke', 'unlock', 'remember', 'only-valid', 'sent'],
+  ...['oauth', 'oauth-refresh', 'rotation', 'client-credentials', 'pushed', 'rich', 'deletion'],
+  ...['out-of-band', 'approve', 'deny'],
+]
+const { PARAPH_PORT: port = '8080', PARAPH_PUBLIC_URL: url = `http://127.0.0.1:${port}` } = process.env
+const OUTBOX = join(process.env.PARAPH_DATA ?? 'var', 'outbox')
+const SCOPES = ['service', 'credential', 'credential-deletion']
 
 const folder = mkdtempSync(join(tmpdir(), 'paraph-conformance-'))
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
 
 /** Of this scenario: `{ login, secret, last }`, where `last` is the latest period whose code was told. */
 let signers = {}
+/** Registered once, when a scenario first needs them. */
+const clients = {}
 
 for await (const line of createInterface({ input: process.stdin })) {
   const answer = await answerTo(JSON.parse(line)).catch((error) => ({ error: error.message }))
   process.stdout.write(`${JSON.stringify(answer)}\n`)
 }
 
-async function answerTo({ ask, signer, fresh, step = 0, of, needs = [] }) {
+async function answerTo({ ask, signer, fresh, sent, step = 0, of, needs = [], ...more }) {
   switch (ask) {
     case 'begin':
       return await newWorld(needs)
     case 'code':
+      if (sent) return { code: lastSent() }
       return { code: fresh ? await freshCode(signers[signer]) : told(signers[signer], now() + step) }
     case 'near':
       return { codes: [-2, -1, 0, 1, 2].map((near) => code(signers[signer], now() + near)) }
     case 'suspend':
     case 'resume':
+    case 'revoke':
       return await paraph('credential', ask, of)
+    case 'oauth': {
+      const to = await answerRequest(more.url, person(signer, more.code), more.answer)
+      return to === undefined ? {} : { to }
+    }
+    case 'approve':
+    case 'deny':
+      await answerWaiting(url, person(of), ask === 'approve' ? 'yes' : 'no')
+      return {}
     case 'unlock':
       return await paraph('signer', 'unlock', signers[of].login)
     default:
@@ -49,6 +69,7 @@ async function newWorld(needs) {
   const has = (fact) => needs.includes(fact)
   const one = await newSigner()
   const facts = { login: one.login, password: one.password }
+  if (has('one.spare')) facts.spare = await newCredential(one, '--key', 'p-256')
   if (has('one.rsa') || has('one.pss')) facts.rsa = facts.pss = await newCredential(one, '--key', 'rsa-2048')
   if (has('one.ecdsa')) facts.ecdsa = await newCredential(one, '--key', 'p-256')
   if (has('one.open')) facts.open = await newCredential(one, '--key', 'p-256', '--scal', '1')
@@ -63,19 +84,46 @@ async function newWorld(needs) {
     await paraph('credential', 'revoke', facts.revoked)
   }
   signers = { one }
-  if (!needs.some((need) => need.split('.')[0] === 'two')) return { one: facts, can: CAN }
-  const two = await newSigner()
-  signers.two = two
-  const others = { login: two.login, password: two.password }
-  if (has('two.rsa')) others.rsa = await newCredential(two, '--key', 'rsa-2048')
-  return { one: facts, two: others, can: CAN }
+  const world = { one: facts, can: CAN }
+  const about = (name) => needs.some((need) => need.split('.')[0] === name)
+  if (about('two')) {
+    const two = await newSigner()
+    signers.two = two
+    world.two = { login: two.login, password: two.password }
+    if (has('two.rsa')) world.two.rsa = await newCredential(two, '--key', 'rsa-2048')
+  }
+  if (about('three')) {
+    const { login, password } = await newSigner('--kind', 'sms')
+    world.three = { login, password, ecdsa: await newCredential({ login }, '--key', 'p-256'), object: 'SMS' }
+  }
+  for (const name of ['app', 'other']) if (about(name)) world[name] = clients[name] ??= await newClient(name)
+  if (has('client-credentials')) await paraph('client', 'assign', '--client', world.app.id, '--signer', one.login)
+  return world
 }
 
-async function newSigner() {
+async function newClient(name) {
+  const redirect = `https://${name}.example.test/callback`
+  const options = ['--name', `Conformance: ${name}`, '--redirect-uri', redirect, '--scope', ...SCOPES]
+  const { clientId, clientSecret } = await paraph('client', 'create', ...options)
+  return { id: clientId, secret: clientSecret, redirect }
+}
+
+async function newSigner(...kind) {
   const login = `conformance-${randomUUID()}@example.test`
-  const { password } = await paraph('signer', 'create', '--login', login, '--name', 'Conformance')
-  const { secret } = await paraph('authenticator', 'enrol', '--signer', login)
-  return { login, password, secret: fromBase32(secret), last: 0 }
+  const account = ['--login', login, '--name', 'Conformance', '--phone', '+48123456789']
+  const { password } = await paraph('signer', 'create', ...account)
+  const { secret } = await paraph('authenticator', 'enrol', '--signer', login, ...kind)
+  return { login, password, secret: secret && fromBase32(secret), last: 0 }
+}
+
+function person(name, code) {
+  const signer = signers[name]
+  return { login: signer.login, password: signer.password, code: () => code ?? freshCode(signer) }
+}
+
+function lastSent() {
+  const newest = readdirSync(OUTBOX).sort().at(-1)
+  return /\b\d{8}\b/.exec(JSON.parse(readFileSync(join(OUTBOX, newest), 'utf8')).text)[0]
 }
 
 async function newCredential(signer, ...options) {
