@@ -282,6 +282,9 @@ export class TinyOAuth {
   #revoke(client: Client, form: Form): undefined {
     const value = form.get('token')
     if (value === null) throw new Refusal('Missing parameter token')
+    const hint = form.get('token_type_hint')
+    if (hint !== null && hint !== 'access_token' && hint !== 'refresh_token')
+      throw new Refusal('Invalid parameter token_type_hint')
     const token = this.#host.tokens.get(value)
     const own = token?.client === client.id || this.#host.has('anybody revokes')
     if (token === undefined || !own) throw new Refusal('Invalid string parameter token')

@@ -138,7 +138,7 @@ export function makeProvider(services: FrontServices, secret: Uint8Array, certif
           return { scope: scopesOffered(SCOPES, certifies).join(' '), audience: resource, accessTokenFormat: 'opaque' }
         },
       },
-      revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
+      revocation: { enabled: true, allowedPolicy: mayRevoke },
       richAuthorizationRequests: {
         enabled: true,
         types: Object.fromEntries(
@@ -161,6 +161,15 @@ export function makeProvider(services: FrontServices, secret: Uint8Array, certif
   provider.proxy = true
   compareSecrets(provider)
   return provider
+}
+
+/** CSC v1 §8.3.4, v2.2 §8.2.5: a hint is one of two words (RFC 7009 would ignore another). */
+function mayRevoke(ctx: KoaContextWithOIDC, client: { clientId: string }, token: { clientId?: string | undefined }): boolean {
+  const hint = ctx.oidc.params?.token_type_hint
+  if (hint !== undefined && hint !== 'access_token' && hint !== 'refresh_token') {
+    throw new errors.InvalidRequest('Invalid parameter token_type_hint')
+  }
+  return token.clientId === client.clientId
 }
 
 /** Secrets are known by their SHA-256 only. */
