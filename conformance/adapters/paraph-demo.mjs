@@ -17,12 +17,12 @@ const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const PERIOD = 30_000
 const CAN = [
   ...['code', 'steps', 'suspend', 'resume', 'revoke', 'unlock', 'remember', 'only-valid', 'sent'],
-  ...['oauth', 'oauth-refresh', 'rotation', 'client-credentials', 'pushed', 'rich', 'deletion'],
+  ...['oauth', 'oauth-refresh', 'rotation', 'client-credentials', 'pushed', 'rich', 'creation', 'deletion'],
   ...['out-of-band', 'approve', 'deny'],
 ]
 const { PARAPH_PORT: port = '8080', PARAPH_PUBLIC_URL: url = `http://127.0.0.1:${port}` } = process.env
 const OUTBOX = join(process.env.PARAPH_DATA ?? 'var', 'outbox')
-const SCOPES = ['service', 'credential', 'credential-deletion']
+const SCOPES = ['service', 'credential', 'credential-creation', 'credential-deletion']
 
 const folder = mkdtempSync(join(tmpdir(), 'paraph-conformance-'))
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
@@ -105,7 +105,7 @@ async function newClient(name) {
   const redirect = `https://${name}.example.test/callback`
   const options = ['--name', `Conformance: ${name}`, '--redirect-uri', redirect, '--scope', ...SCOPES]
   const { clientId, clientSecret } = await paraph('client', 'create', ...options)
-  return { id: clientId, secret: clientSecret, redirect }
+  return { id: clientId, secret: clientSecret, redirect, policy: '2.999.1.2' }
 }
 
 async function newSigner(...kind) {

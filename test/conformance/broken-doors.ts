@@ -85,6 +85,9 @@ export const BROKEN_DOORS = {
   'sends codes for anybody’s credential': 'A3',
   'a deletion token deletes any credential': 'A1',
   'any token deletes': 'A1',
+  'makes credentials again': 'A2',
+  'any token makes credentials': 'A1',
+  'makes credentials of any policy': 'A1',
   'what is deleted signs on': 'A16',
   'one hash for each request': 'B4',
   'one request for each agreement': 'B4',
@@ -102,5 +105,8 @@ export const ONLY_IN_V2: readonly Defect[] = [
   'gives the SAD before the answer',
   'a deletion token deletes any credential',
   'any token deletes',
+  'makes credentials again',
+  'any token makes credentials',
+  'makes credentials of any policy',
   'what is deleted signs on',
 ]

@@ -18,7 +18,7 @@ const BRIEF_MS = 90_000
 const CAN = [
   ...['code', 'steps', 'clock', 'suspend', 'resume', 'unlock', 'remember', 'only-valid', 'expire-sad'],
   ...['oauth', 'oauth-refresh', 'rotation', 'client-credentials', 'pushed', 'rich'],
-  ...['out-of-band', 'approve', 'deny', 'sent', 'deletion', 'outlive', 'revoke'],
+  ...['out-of-band', 'approve', 'deny', 'sent', 'creation', 'deletion', 'outlive', 'revoke'],
 ]
 /** Those of the product's own adapter. */
 const pages = import(new URL('../../../conformance/adapters/paraph-pages.mjs', import.meta.url).href)
@@ -172,10 +172,10 @@ export class ServiceAdapter implements Adapter {
 }
 
 async function newClient(service: TestService, name: string, redirect: string) {
-  const scopes = ['service', 'credential', 'credential-deletion'] as const
+  const scopes = ['service', 'credential', 'credential-creation', 'credential-deletion'] as const
   const made = await service.admin('client.create', { name, redirectUris: [redirect], scopes: [...scopes] })
   keepSecret(made.clientSecret)
-  return { id: made.clientId, secret: made.clientSecret as string, redirect }
+  return { id: made.clientId, secret: made.clientSecret as string, redirect, policy: '2.999.1.2' }
 }
 
 /** The code in the newest message of the outbox. */

@@ -43,7 +43,7 @@ interface Code {
   readonly challenge: string
   readonly signer: Signer
   readonly family: string
-  readonly scope: 'service' | 'credential' | 'deletion'
+  readonly scope: 'service' | 'credential' | 'creation' | 'deletion'
   readonly credential: Credential | undefined
   readonly wish: Wish | undefined
   readonly details: Json | undefined
@@ -145,6 +145,8 @@ export class TinyOAuth {
   #readRich(api: Version, form: Form, signer: Signer, text: string): Asked {
     const [detail] = JSON.parse(text) as Body[]
     if (CSC_PARAMETERS.some((name) => form.get(name) !== null)) throw new Refusal('Both cannot be')
+    if (detail?.type === `${RICH}-creation`)
+      return { scope: 'creation', credential: undefined, wish: undefined, details: [detail] }
     if (detail?.type !== RICH) throw new Refusal('type', 'invalid_authorization_details')
     const list = (detail.documentDigests as Body[]).map(({ hash }) => hash as Json)
     const credential = this.#own(signer, textIn(detail, 'credentialID'))

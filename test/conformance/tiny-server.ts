@@ -71,14 +71,22 @@ const METHODS = [
 ]
 const METHODS_OF = {
   v1: METHODS,
-  v2: [...METHODS, 'credentials/authorizeCheck', 'credentials/getChallenge', 'credentials/delete'],
+  v2: [
+    ...METHODS,
+    'credentials/authorizeCheck',
+    'credentials/getChallenge',
+    'credentials/create',
+    'credentials/delete',
+  ],
 }
+/** Under which it makes credentials. */
+const POLICY = '2.999.7'
 /** Seconds that a token lives. */
 const LIFE = 3600
 const CAN = [
   ...['code', 'steps', 'clock', 'suspend', 'resume', 'unlock', 'remember', 'only-valid', 'expire-sad'],
   ...['oauth', 'oauth-refresh', 'rotation', 'client-credentials', 'pushed', 'rich'],
-  ...['out-of-band', 'approve', 'deny', 'sent', 'deletion', 'outlive', 'revoke'],
+  ...['out-of-band', 'approve', 'deny', 'sent', 'creation', 'deletion', 'outlive', 'revoke'],
 ]
 
 export class TinyServer implements Adapter {
@@ -92,6 +100,7 @@ export class TinyServer implements Adapter {
     id: `${name}-${randomUUID()}`,
     secret: randomUUID(),
     redirect: `https://${name}.tiny.test/back`,
+    policy: POLICY,
   }))
   readonly #waiting = new Map<string, Waiting>()
   readonly #oauth: TinyOAuth
@@ -306,6 +315,7 @@ export class TinyServer implements Adapter {
     if (name === 'credentials/authorizeCheck') return this.#authorizeCheck(signer, body)
     if (name === 'credentials/getChallenge' || name === 'credentials/sendOTP')
       return [204, this.#sendCode(signer, body, name === 'credentials/getChallenge')]
+    if (name === 'credentials/create') return [201, this.#create(signer, body)]
     if (name === 'credentials/delete') return [204, this.#delete(signer, body)]
     if (name === 'credentials/extendTransaction') return [200, this.#extend(api, signer, body)]
     return [200, { signatures: await this.#sign(api, signer, body) }]
@@ -329,16 +339,20 @@ export class TinyServer implements Adapter {
   }
 
   #requireScope(api: Version, name: string, { scope }: Token): void {
+    const alone = ['credentials/create', 'credentials/delete'].includes(name)
     const reached = {
-      service: name !== 'credentials/delete' || this.#has('any token deletes'),
-      own: name !== 'credentials/delete',
+      service: !alone,
+      own: !alone,
       credential:
         (api === 'v2' && ['credentials/info', 'signatures/signHash'].includes(name)) ||
-        (name === 'credentials/delete' && this.#has('any token deletes')) ||
         this.#has('a credential token opens everything'),
+      creation: name === 'credentials/create',
       deletion: name === 'credentials/delete',
     }[scope]
-    if (!reached) throw new Refusal('scope', 'access_denied', 403)
+    const anyToken =
+      (name === 'credentials/create' && this.#has('any token makes credentials')) ||
+      (name === 'credentials/delete' && this.#has('any token deletes'))
+    if (!reached && !anyToken) throw new Refusal('scope', 'access_denied', 403)
   }
 
   #login(header: string | undefined, body: Body): Body {
@@ -500,6 +514,19 @@ export class TinyServer implements Adapter {
     const { owner } = credential ?? this.#ownCredential(signer, body)
     if (challenge && textIn(body, 'authObjectID') !== 'OTP') throw new Refusal('Invalid parameter authObjectID')
     owner.sent = String(randomInt(100_000_000)).padStart(8, '0')
+  }
+
+  #create(token: Token, body: Body): Body {
+    const asked = body.credentialCreationRequest
+    if (typeof asked !== 'object' || asked === null) throw new Refusal(MALFORMED)
+    const policy = textIn(asked as Body, 'certificatePolicy')
+    if (policy !== POLICY && !this.#has('makes credentials of any policy'))
+      throw new Refusal('Invalid parameter certificatePolicy')
+    const { signer: owner } = token
+    const made: Credential = { id: randomUUID(), owner, kind: 'ec', scal: '2', pin: undefined, state: 'valid' }
+    this.#credentials.push(made)
+    token.over = !this.#has('makes credentials again')
+    return { credentialID: made.id, ...this.#describe('v2', made, body) }
   }
 
   #delete(token: Token, body: Body): undefined {

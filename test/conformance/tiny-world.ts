@@ -29,6 +29,7 @@ export interface Client {
   readonly id: string
   readonly secret: string
   readonly redirect: string
+  readonly policy: string
 }
 
 export interface Token {
@@ -37,7 +38,7 @@ export interface Token {
   readonly family: string
   /** Id of a client; absent after `auth/login`. */
   readonly client: string | undefined
-  readonly scope: 'service' | 'own' | 'credential' | 'deletion'
+  readonly scope: 'service' | 'own' | 'credential' | 'creation' | 'deletion'
   readonly refresh: boolean
   /** Of a token to delete it. */
   readonly credential: Credential | undefined

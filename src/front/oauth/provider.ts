@@ -164,7 +164,11 @@ export function makeProvider(services: FrontServices, secret: Uint8Array, certif
 }
 
 /** CSC v1 §8.3.4, v2.2 §8.2.5: a hint is one of two words (RFC 7009 would ignore another). */
-function mayRevoke(ctx: KoaContextWithOIDC, client: { clientId: string }, token: { clientId?: string | undefined }): boolean {
+function mayRevoke(
+  ctx: KoaContextWithOIDC,
+  client: { clientId: string },
+  token: { clientId?: string | undefined },
+): boolean {
   const hint = ctx.oidc.params?.token_type_hint
   if (hint !== undefined && hint !== 'access_token' && hint !== 'refresh_token') {
     throw new errors.InvalidRequest('Invalid parameter token_type_hint')
