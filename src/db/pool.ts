@@ -79,7 +79,8 @@ export function openPool(url: string, options: PoolOptions): Pool {
   const pool = new Pool({
     ...connectionOptions(url, options.name ?? 'paraph'),
     max: options.max,
-    idleTimeoutMillis: 30_000,
+    // There are few, and making one anew takes longest when there is no time for it.
+    idleTimeoutMillis: 0,
   })
   // The pool has already removed the broken idle connection; the next use opens another or says why it cannot.
   pool.on('error', () => undefined)

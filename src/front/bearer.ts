@@ -48,12 +48,13 @@ interface Remembered {
  */
 export function bearerCheck(services: {
   readonly db: Pick<FrontReads, 'caller' | 'assignedOwner' | 'assignedSigner'>
+  readonly strangers: { readonly db: Pick<FrontReads, 'caller'> }
   readonly store: StoreDatabase
   readonly config: { readonly publicUrl: string }
   readonly clock: Clock
   readonly sessions?: SessionWatch
 }): BearerCheck {
-  const { db, clock, sessions, store, config } = services
+  const { db, strangers, clock, sessions, store, config } = services
   /** By SHA-256 of the token, in the order in which they run out. */
   const remembered = new Map<string, Remembered>()
   const lookup = tokenLookup(clock)
@@ -83,7 +84,9 @@ export function bearerCheck(services: {
     // More than was given means that the clock went back.
     if (known !== undefined && left > 0 && left <= BELIEVED) return known.caller
     const before = forgotten
-    const caller = await lookup.lookUp(key, () => db.caller(Buffer.from(key, 'base64url')))
+    const caller = await lookup.lookUp(key, (known) =>
+      (known ? db : strangers.db).caller(Buffer.from(key, 'base64url')),
+    )
     if (typeof caller === 'string') throw new ServiceError(caller)
     if (sessions?.watching === true && before === forgotten) remember(key, caller)
     return caller

@@ -36,6 +36,7 @@ export async function startFront(options: {
       config: configOf(settings),
       db: frontReads(database),
       store: database,
+      strangers: { db: frontReads(database.forStrangers), store: database.forStrangers },
       sam,
       log,
       logger,

@@ -3,7 +3,7 @@ import { ServiceError } from '../errors.js'
 import type { FactorKind } from '../factor-kind.js'
 import { type Bearer, bearerOf, type Caller, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
 import { type ClientId, type CredentialId, isUuid, type SessionId, type SignerId } from '../ids.js'
-import type { Database } from './database.js'
+import type { Reader } from './database.js'
 
 export type KeySpec = CredentialSummary['key']
 
@@ -130,7 +130,7 @@ const LIST = `select ${columns('$5')} from paraph.credential c
 
 const MOST_SPECS = 10_000
 
-export function frontReads(database: Database): FrontReads {
+export function frontReads(database: Reader): FrontReads {
   /** Only of credentials that were found; who asks for anything else asks the database each time. */
   const specs = new Map<string, KeySpec>()
 

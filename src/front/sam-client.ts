@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { FrontVerb, FrontVerbs } from '../activation.js'
+import { type FrontVerb, type FrontVerbs, STRANGERS_LANE } from '../activation.js'
 import { ServiceError } from '../errors.js'
 import { SamConnection } from './sam-connection.js'
 
@@ -25,6 +25,11 @@ export interface SamClientOptions {
   readonly maxInFlight?: number
 }
 
+/**
+ * Most requests in flight that strangers can make; more than the lanes of a few workers hold. The rest of the places are
+ * for callers who are known.
+ */
+const MOST_OF_STRANGERS = 256
 const DEADLINE = 10_000
 /** How long a worker that said it cannot work is asked only when there is no other, in milliseconds. */
 const AVOIDED = 1000
@@ -41,6 +46,18 @@ export function createSamClient(options: SamClientOptions): SamClient & { close(
     return connections.filter(({ live }) => live).sort((a, b) => cost(a) - cost(b))[0]
   }
 
+  let ofStrangers = 0
+  async function inBounds<T>(verb: FrontVerb, ask: () => Promise<T>): Promise<T> {
+    if (STRANGERS_LANE[verb] === undefined) return ask()
+    if (ofStrangers >= MOST_OF_STRANGERS) throw new ServiceError('overloaded', { retryAfter: 1 })
+    ofStrangers++
+    try {
+      return await ask()
+    } finally {
+      ofStrangers--
+    }
+  }
+
   return {
     async call<V extends FrontVerb>(verb: V, request: FrontVerbs[V]['request'], { deadlineMs = DEADLINE } = {}) {
       if (connections.reduce((sum, { inFlight }) => sum + inFlight, 0) >= maxInFlight) {
@@ -48,7 +65,7 @@ export function createSamClient(options: SamClientOptions): SamClient & { close(
       }
       const connection = choose()
       if (connection === undefined) throw new ServiceError('unavailable', { retryAfter: 1 })
-      return (await connection.call(verb, request, deadlineMs)) as FrontVerbs[V]['response']
+      return (await inBounds(verb, () => connection.call(verb, request, deadlineMs))) as FrontVerbs[V]['response']
     },
     async close() {
       await Promise.all(connections.map((connection) => connection.close()))

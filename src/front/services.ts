@@ -32,8 +32,10 @@ export interface FrontConfig {
 export interface FrontServices {
   readonly config: FrontConfig
   readonly db: FrontReads
-  /** Where the OAuth 2 server keeps what it has to remember. */
+  /** Where what was shown once is remembered, so that it is not taken again. */
   readonly store: StoreDatabase
+  /** The same, for what anybody can make this front ask before it is known who that is. */
+  readonly strangers: { readonly db: FrontReads; readonly store: StoreDatabase }
   readonly sam: SamClient
   /** Durable when it resolves. @throws ServiceError `unavailable`, `overloaded` */
   readonly log: { append(event: AuditEvent<FrontEventName>): Promise<void> }

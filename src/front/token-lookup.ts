@@ -5,7 +5,7 @@ import { Lane } from '../lane.js'
 const LIFE = 30 * 60_000
 const MOST_GOOD = 10_000
 
-/** Half of the front's connections (database.ts), so that the other half is always there for those who are known. */
+/** As many as there are connections for strangers (database.ts). */
 const STRANGERS_AT_ONCE = 2
 const STRANGERS_WAITING = 64
 
@@ -15,11 +15,11 @@ export interface TokenLookup {
   /** This token is good, whoever says so. Tokens are known by their SHA-256, base64url. */
   expect(key: string): void
   /**
-   * What `ask` answers about the token, asked in the lane that it belongs to.
+   * What `ask` answers about the token, asked in the lane that it belongs to. `ask` is told whether the token is known.
    * @throws ServiceError `overloaded`, at once, when too many tokens are asked about that nobody has seen before; else
    *   what `ask` throws
    */
-  lookUp<T extends object>(key: string, ask: () => Promise<T | NotGood>): Promise<T | NotGood>
+  lookUp<T extends object>(key: string, ask: (known: boolean) => Promise<T | NotGood>): Promise<T | NotGood>
 }
 
 /**
@@ -46,7 +46,7 @@ export function tokenLookup(clock: Clock): TokenLookup {
     expect,
     async lookUp(key, ask) {
       const isKnown = (good.get(key) ?? 0) > clock.now()
-      const answer = await (isKnown ? ask() : strangers.run(ask))
+      const answer = await (isKnown ? ask(true) : strangers.run(() => ask(false)))
       if (typeof answer === 'string') good.delete(key)
       else expect(key)
       return answer

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { FrontVerb, FrontVerbs, RequestFrame } from '../activation.js'
+import { type FrontVerb, type FrontVerbs, type RequestFrame, STRANGERS_LANE } from '../activation.js'
 import { ANNOUNCE_KEY, recordAnnouncement, signAnnouncement } from '../audit/announce.js'
 import { type Boot, newBoot } from '../audit/boot.js'
 import { countEntries } from '../audit/counted.js'
@@ -72,32 +72,6 @@ interface LogRow {
 
 /** Further apart than this, a machine's clock and the database's cannot both be right. */
 const CLOCK_TOLERANCE_MS = 2000
-
-/**
- * What a stranger can ask, with a password or a value that he makes up. These share lanes, so that no number of them takes
- * the places in the queues which authorizations wait in; what is too much is refused before an attempt is counted.
- */
-const STRANGERS: { readonly [V in FrontVerb]?: 'password' | 'value' } = {
-  login: 'password',
-  signIn: 'password',
-  recover: 'password',
-  refresh: 'value',
-  openLink: 'value',
-  activate: 'value',
-  // With the cookie of our pages, which no front looks at.
-  account: 'value',
-  changePassword: 'value',
-  renewRecoveryCodes: 'value',
-  addAuthenticator: 'value',
-  removeAuthenticator: 'value',
-  beginPasskey: 'value',
-  registerPasskey: 'value',
-  cancelReplacement: 'value',
-  readApproval: 'value',
-  listApprovals: 'value',
-  approve: 'value',
-  deny: 'value',
-}
 
 /**
  * One SAM worker: the only kind of process with the device login, the sealing key and the binding key. It offers the
@@ -217,7 +191,7 @@ export async function startWorker(
     async ({ verb, body }: RequestFrame) => {
       if (!isFrontVerb(verb) || !isRequestOf(verb, body)) throw new ServiceError('request_malformed')
       const answer = () => (verbs[verb] as (request: unknown) => Promise<unknown>)(body)
-      const lane = STRANGERS[verb]
+      const lane = STRANGERS_LANE[verb]
       return lane === undefined ? answer() : lanes[lane].run(answer)
     },
     logger,

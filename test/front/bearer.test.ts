@@ -160,18 +160,20 @@ const PRESENTED = { proof: undefined, method: 'POST', path: '/', certificate: un
 function remembering() {
   const state = { lookups: 0, now: 1_000_000, watching: true, hold: Promise.resolve() }
   const listeners: ((session: string | undefined) => void)[] = []
+  const db = {
+    assignedOwner: async () => undefined,
+    assignedSigner: async () => undefined,
+    async caller() {
+      state.lookups += 1
+      await state.hold
+      return CALLER
+    },
+  }
   const check: BearerCheck = bearerCheck({
     store: undefined as never,
     config: { publicUrl: 'https://sign.example.test' },
-    db: {
-      assignedOwner: async () => undefined,
-      assignedSigner: async () => undefined,
-      async caller() {
-        state.lookups += 1
-        await state.hold
-        return CALLER
-      },
-    },
+    db,
+    strangers: { db },
     clock: { now: () => state.now },
     sessions: {
       get watching() {
@@ -247,19 +249,21 @@ test('only tokens that were good, or are expected, pass those that nobody has se
   const said = new Map<string, 'token_expired' | 'token_unknown' | Caller>()
   let now = 1_000_000
   let asked = 0
+  const db = {
+    assignedOwner: async () => undefined,
+    assignedSigner: async () => undefined,
+    async caller(tokenHash: Uint8Array) {
+      asked += 1
+      const answer = said.get(Buffer.from(tokenHash).toString('hex'))
+      if (answer === undefined) await new Promise<void>((resolve) => held.push(resolve))
+      return answer ?? 'token_unknown'
+    },
+  }
   const check = bearerCheck({
     store: undefined as never,
     config: { publicUrl: 'https://sign.example.test' },
-    db: {
-      assignedOwner: async () => undefined,
-      assignedSigner: async () => undefined,
-      async caller(tokenHash) {
-        asked += 1
-        const answer = said.get(Buffer.from(tokenHash).toString('hex'))
-        if (answer === undefined) await new Promise<void>((resolve) => held.push(resolve))
-        return answer ?? 'token_unknown'
-      },
-    },
+    db,
+    strangers: { db },
     clock: { now: () => now },
   })
   const ask = (token: string) =>

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { after, before, test } from 'node:test'
 import { ServiceError } from '../../src/errors.js'
 import { openDatabase } from '../../src/front/database.js'
-import { frontReads } from '../../src/front/reads.js'
+import { type FrontReads, frontReads } from '../../src/front/reads.js'
 import { LogLines, type TestFront, testFront } from './helpers.js'
 import { until } from './until.js'
 
@@ -103,6 +103,42 @@ test('a database that says nothing does not make a queue grow', { timeout: 30_00
   } finally {
     await database.close()
     await cut()
+  }
+})
+
+test('a front that was busy for longer than a connection may take does not think that the database is away', async () => {
+  const logs = new LogLines()
+  const database = openDatabase({ url: front.database.frontUrl, logger: logs.logger })
+  try {
+    const reads = [frontReads(database), frontReads(database.forStrangers)]
+    await reads[0]?.alive()
+    const asked = Array.from({ length: 100 }, (_, i) => codeOf((reads[i % 2] as FrontReads).alive()))
+    await new Promise((resolve) => setImmediate(resolve))
+    const end = performance.now() + 1200
+    while (performance.now() < end);
+    assert.deepEqual(new Set(await Promise.all(asked)), new Set(['fine']))
+    assert.deepEqual(logs.lines, [])
+  } finally {
+    await database.close()
+  }
+})
+
+test('strangers never take the last half of the connections', { timeout: 30_000 }, async () => {
+  const database = openDatabase({ url: front.database.frontUrl, logger: new LogLines().logger })
+  try {
+    const slow = Array.from({ length: 40 }, () =>
+      database.forStrangers.query('slow', 'select pg_sleep(0.02)', []).then(() => ended++),
+    )
+    let ended = 0
+    await frontReads(database).alive()
+    assert.ok(ended <= 4, `${ended} of them came first`)
+    const more = Array.from({ length: 200 }, () =>
+      codeOf(database.forStrangers.query('slow', 'select pg_sleep(0.02)', [])),
+    )
+    assert.equal((await Promise.all(more)).filter((code) => code === 'overloaded').length, 200 - (128 - 38))
+    await Promise.all(slow)
+  } finally {
+    await database.close()
   }
 })
 

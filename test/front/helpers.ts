@@ -79,6 +79,7 @@ export async function testFront(options: Partial<FrontServices> & { config?: Fro
   await connected(client)
   const app = buildApp({
     store: connections,
+    strangers: { db: frontReads(connections.forStrangers), store: connections.forStrangers },
     config: CONFIG,
     db: frontReads(connections),
     sam: client,

@@ -76,6 +76,7 @@ async function readiness(parts: { database?: boolean; worker?: Record<string, bo
   const app = buildApp({
     config: CONFIG,
     store: undefined as never,
+    strangers: undefined as never,
     db: {
       async alive() {
         looks += 1

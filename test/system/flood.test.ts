@@ -108,7 +108,7 @@ test('signing goes on in a flood of requests that nobody may make, and the log c
   assert.equal(made.length, hashes.length)
 })
 
-const WAVE = 250
+const WAVE = 500
 const WAVES = 12
 
 test('however many invent tokens, a signer is never sent away', async () => {
@@ -130,10 +130,17 @@ test('however many invent tokens, a signer is never sent away', async () => {
     waves++
     return Promise.all(Array.from({ length: WAVE }, async () => meet(await invented())))
   }
-  /** What `act` answers, asked when a wave has just begun. */
+  /** What `act` answers, asked when a wave has just begun, on a machine that in the first round is far too slow for it. */
   const inWave = async <T>(act: () => Promise<T>): Promise<T> => {
+    const isFirstRound = waves < 4
     const strangers = wave()
-    const [answer] = await Promise.all([act(), strangers])
+    const asked = act()
+    if (isFirstRound) {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      const end = performance.now() + 1200
+      while (performance.now() < end);
+    }
+    const [answer] = await Promise.all([asked, strangers])
     return answer
   }
   for (let i = 0; i < WAVES / 4; i++) {

@@ -34,12 +34,12 @@ export const SESSION_COOKIE = 'paraph-oauth'
  * @param certifies whether this service makes certificates itself
  */
 export function makeProvider(services: FrontServices, secret: Uint8Array, certifies: boolean): Provider {
-  const store = new OAuthStore(services.store, secret)
+  const store = new OAuthStore(services.strangers.store, secret)
   const { publicUrl, tls } = services.config
   const certificates = tls?.clientCertificates === true
   const resource = `${publicUrl}/csc`
   const configuration: Configuration = {
-    adapter: adapterFor({ store, db: services.db, sam: services.sam, certifies }),
+    adapter: adapterFor({ store, db: services.strangers.db, sam: services.sam, certifies }),
     // Nobody outside is ever shown a signature of this key: access tokens are opaque, and there are no ID tokens.
     jwks: { keys: [generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' })] },
     clientDefaults: { id_token_signed_response_alg: 'ES256' },
@@ -241,7 +241,12 @@ async function requestApproval(
     const secret = client?.clientSecret
     const key = secret === undefined ? undefined : Buffer.from(secret, 'base64url')
     const login =
-      typeof token === 'string' ? await accountOf(services, token, { id: client?.clientId ?? '', key }) : undefined
+      typeof token === 'string'
+        ? await accountOf({ store: services.strangers.store, clock: services.clock }, token, {
+            id: client?.clientId ?? '',
+            key,
+          })
+        : undefined
     await askWorker(services.sam, 'requestApproval', {
       origin: callOf().origin,
       name,
