@@ -67,6 +67,7 @@ export function bearerCheck(services: {
     for (const [key, { caller }] of remembered) if (caller.sessionId === session) remembered.delete(key)
   }
   sessions?.onEnded(forget)
+  sessions?.onIssued((tokenHash) => lookup.expect(Buffer.from(tokenHash).toString('base64url')))
 
   function remember(key: string, caller: Bearer): void {
     const now = clock.now()

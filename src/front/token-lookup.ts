@@ -3,7 +3,7 @@ import { Lane } from '../lane.js'
 
 /** As long as any session lives without being used, in milliseconds. */
 const LIFE = 30 * 60_000
-const MOST_GOOD = 10_000
+const MOST_GOOD = 100_000
 
 /** As many as there are connections for strangers (database.ts). */
 const STRANGERS_AT_ONCE = 2
@@ -23,7 +23,7 @@ export interface TokenLookup {
 }
 
 /**
- * Who is asked about first. A token that was good within the life of a session, or that this front has just handed out,
+ * Who is asked about first. A token that was good within the life of a session, or that any front has handed out,
  * goes to the database directly. All others share a lane with few places, so that no number of invented tokens takes the
  * connections, or the places in their queue, from callers who are known.
  */

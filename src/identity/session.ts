@@ -34,6 +34,9 @@ export async function openSession(
   return { session, startedAt, endsAt }
 }
 
+/** Every front hears the hash of an access token that it may be shown, so that no front takes its holder for a stranger. */
+const TELL_FRONTS = `select pg_notify('paraph_token', encode(hash, 'base64')) from made`
+
 /** An access token that somebody else made, by its hash. It ends with its session. */
 export interface OutsideToken {
   readonly hash: Uint8Array
@@ -50,8 +53,10 @@ export interface OutsideToken {
 
 export async function insertToken(tx: Tx, token: OutsideToken): Promise<void> {
   await tx.query(
-    `insert into paraph.token (hash, kind, session_id, signer_id, client_id, scope, family, expires_at, confirmation, approval_id)
-     values ($1, 'access', $2, $3, $4, $5, $6, $7, $8, $9)`,
+    `with made as (
+       insert into paraph.token (hash, kind, session_id, signer_id, client_id, scope, family, expires_at, confirmation, approval_id)
+       values ($1, 'access', $2, $3, $4, $5, $6, $7, $8, $9) returning hash)
+     ${TELL_FRONTS}`,
     [
       token.hash,
       token.session,
@@ -75,8 +80,10 @@ export async function startSession(
   const refreshToken = who.rememberMe ? newSecretValue() : undefined
   const family = who.family ?? newId()
   const { session } = await openSession(tx, { signer: who.signer, client: who.client })
-  const insert = `insert into paraph.token (hash, kind, session_id, signer_id, client_id, scope, family, expires_at)
-    values ($1, $2, $3, $4, $5, $8, $6, paraph.now() + make_interval(secs => $7))`
+  const insert = `with made as (
+      insert into paraph.token (hash, kind, session_id, signer_id, client_id, scope, family, expires_at)
+      values ($1, $2, $3, $4, $5, $8, $6, paraph.now() + make_interval(secs => $7)) returning hash, kind)
+    ${TELL_FRONTS} where kind = 'access'`
   await tx.query(insert, [
     secretHash(accessToken),
     'access',

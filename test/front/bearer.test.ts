@@ -180,6 +180,7 @@ function remembering() {
         return state.watching
       },
       onEnded: (listener) => void listeners.push(listener),
+      onIssued: () => undefined,
     },
   })
   const end = (session: string | undefined) => {
@@ -306,6 +307,25 @@ test('only tokens that were good, or are expected, pass those that nobody has se
     [66, 434],
   )
   assert.equal(await ask('new'), 'good')
+})
+
+test('a front hears of every access token, those of before included', { timeout: 20_000 }, async () => {
+  const before = await front.seed.session(front.signer)
+  const ended = await front.seed.session(front.signer, { expired: true })
+  const refresh = await front.seed.session(front.signer, { kind: 'refresh' })
+  const watch = watchSessions({ url: front.database.frontUrl, logger: new LogLines().logger })
+  try {
+    const heard = new Set<string>()
+    watch.onIssued((tokenHash) => heard.add(Buffer.from(tokenHash).toString('hex')))
+    const hasHeardOf = ({ token }: { token: string }) => heard.has(hash('sha256', token, 'hex'))
+    await until(() => watch.watching)
+    assert.deepEqual([before, ended, refresh].map(hasHeardOf), [true, false, false])
+    const after = { token: 'issued-on-another-front' }
+    await front.seed.query(`select pg_notify('paraph_token', $1)`, [hash('sha256', after.token, 'base64')])
+    await until(() => hasHeardOf(after))
+  } finally {
+    await watch.close()
+  }
 })
 
 test('the end of a session reaches a front by NOTIFY, again after its connection broke', {

@@ -16,8 +16,8 @@ let service: TestService
 let loginsRefused = 0
 const fronts: { url: string; close(): Promise<void> }[] = []
 before(async () => {
-  service = await TestService.start({ workers: 2, keys: ['p-256'] })
-  // Behind a proxy, as whoever comes from many addresses meets them; after the service's own they are number 1 and 2.
+  service = await TestService.start({ workers: 2, fronts: 2, keys: ['p-256'] })
+  // Behind a proxy, as whoever comes from many addresses meets them; after the service's own they are number 2 and 3.
   for (const [index, node] of NODES.entries()) {
     const settings = { ...service.newFrontSettings(index), trustedProxies: ['127.0.0.1'], node }
     const front = await startFront({ logger: service.logger, clock: service.clock, settings })
@@ -32,7 +32,7 @@ after(async () => {
 })
 
 const from = (i: number, authorization?: string) => ({
-  front: 1 + (i % 2),
+  front: 2 + (i % 2),
   headers: {
     'x-forwarded-for': `198.51.100.${Math.floor(i / 2) % ADDRESSES}`,
     ...(authorization === undefined ? {} : { authorization }),
@@ -83,7 +83,7 @@ test('signing goes on in a flood of requests that nobody may make, and the log c
   let signed = 0
   for (const [i, hash] of hashes.entries()) {
     const key = randomUUID()
-    const options = { front: i % 3, signAlgo: ECDSA_WITH['sha-256'], key }
+    const options = { front: i % 4, signAlgo: ECDSA_WITH['sha-256'], key }
     let answer = await service.signHash(bearer, credentialID, sad, [hash], options)
     for (let again = 0; answer.status !== 200 && again < 20; again++) {
       assert.ok([409, 503].includes(answer.status) && answer.headers.has('retry-after'), JSON.stringify(answer.body))
@@ -162,6 +162,21 @@ test('however many invent tokens, a signer is never sent away', async () => {
     JSON.stringify(seen),
   )
   await service.checkWorld()
+})
+
+test('a token is no stranger’s on a front where it was not issued', async () => {
+  const refused: number[] = []
+  // The first wave opens the connections over which the others come all at once.
+  for (let i = 0; i < 3; i++) {
+    const bearer = await service.login(service.signer, 0)
+    const wave = Array.from({ length: WAVE }, async () => {
+      refused.push((await service.post('/csc/v2/credentials/list', {}, { bearer: randomUUID(), front: 1 })).status)
+    })
+    const { status } = await service.post('/csc/v2/credentials/list', {}, { bearer, front: 1 })
+    await Promise.all(wave)
+    assert.equal(status, 200)
+  }
+  assert.ok(refused.includes(503), 'it was a flood')
 })
 
 test('however many guess passwords, a signer who is logged in is never sent away', async () => {
