@@ -32,3 +32,20 @@ export class Lane {
     }
   }
 }
+
+/** Work on one thing at a time, in the order in which it came, whatever becomes of the work before; other things do not wait. */
+export class Turns {
+  readonly #last = new Map<string, Promise<unknown>>()
+
+  /** @throws what `work` throws */
+  async run<T>(thing: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#last.get(thing) ?? Promise.resolve()
+    const mine = before.then(work, work)
+    this.#last.set(thing, mine)
+    try {
+      return await mine
+    } finally {
+      if (this.#last.get(thing) === mine) this.#last.delete(thing)
+    }
+  }
+}

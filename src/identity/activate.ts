@@ -5,6 +5,7 @@ import { readNow } from '../db/now.js'
 import { ServiceError } from '../errors.js'
 import type { Hsm } from '../hsm/hsm.js'
 import { type FactorId, newId, type SignerId } from '../ids.js'
+import type { Turns } from '../lane.js'
 import { closeFactor, FACTOR_COLUMNS, type Factor, factorAssociatedData, insertFactor } from './factor.js'
 import { clearGuesses } from './guess.js'
 import { type Invitation, invitationAssociatedData, requireInvitation, writeInvitation } from './invitation.js'
@@ -12,11 +13,14 @@ import { forgetBrowsers, knowBrowser } from './known-browser.js'
 import { codeUri, newCodeSecret, stepOfCode } from './one-time-code.js'
 import { requirePassword } from './password.js'
 import { newRecoveryCodes, replaceRecoveryCodes } from './recovery-code.js'
+import { secretHash } from './secret-value.js'
 import { endSessions, revokeTokens } from './session.js'
 import { type FactorServices, matchOneTimeCode, verifyFactors } from './verify-factors.js'
 
 export interface ActivateServices extends FactorServices {
   readonly hsm: Pick<Hsm, 'seal' | 'unseal'>
+  /** Of links, by their hashes. */
+  readonly linkTurns: Turns
 }
 
 /**
@@ -54,10 +58,20 @@ export async function openLink(
  * Uses a link up. Where it enrols an authenticator, the code proves that it has the secret: from then on the signer has this authenticator,
  * the password where the link sets one, and new recovery codes where there were none or everything was replaced. A
  * replacement ends every other factor, session, token and known browser. All of it or nothing.
+ *
+ * Of all who come with one link at once, each takes a turn: its slow hashes are made for those who can still use it, and
+ * whoever comes after finds it used.
  * @returns recovery codes, told this once, and a cookie by which this browser is known
  * @throws ServiceError `link_unknown`, `link_early`, `password_weak`, `code_rejected`, `unavailable`, `overloaded`
  */
 export async function activate(
+  services: ActivateServices,
+  request: FrontVerbs['activate']['request'],
+): Promise<FrontVerbs['activate']['response']> {
+  return services.linkTurns.run(secretHash(request.link).toString('base64'), () => useLink(services, request))
+}
+
+async function useLink(
   services: ActivateServices,
   request: FrontVerbs['activate']['request'],
 ): Promise<FrontVerbs['activate']['response']> {

@@ -9,6 +9,7 @@ import type { SignerId } from '../ids.js'
 import { closeFactor, FACTOR_COLUMNS, type Factor, matchCode } from './factor.js'
 import { clearGuesses, countGuess, FACTOR_LIMIT, takeBackGuess } from './guess.js'
 import { knownBrowser } from './known-browser.js'
+import { CODE_PERIOD } from './one-time-code.js'
 import type { PasswordHasher } from './password.js'
 
 export interface FactorServices {
@@ -117,8 +118,13 @@ function driftedEvent(refusal: AuditEvent, factor: string, drift: number): Audit
   return { ...refusal, type: 'factor.drifted', facts: { seconds: drift }, evidence: { ...evidence, factor } }
 }
 
+/**
+ * Of a clock that is ahead also how long to wait: burned is burned up to that step, so that a code is never taken twice
+ * whichever way a clock is moved (last_step only grows), and codes count again from the step after it.
+ */
 function inWords(drift: number): string {
-  return `the clock of the authenticator is about ${Math.abs(drift)} seconds ${drift > 0 ? 'ahead' : 'behind'}`
+  if (drift < 0) return `the clock of the authenticator is about ${-drift} seconds behind`
+  return `the clock of the authenticator is about ${drift} seconds ahead; once it is right, its codes are taken again within ${drift + CODE_PERIOD} seconds`
 }
 
 /** Factor and PIN, always both, so that the time it takes says nothing about the one that was wrong. */

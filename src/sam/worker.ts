@@ -43,7 +43,7 @@ import { PasswordHasher } from '../identity/password.js'
 import { stopReplacement } from '../identity/replacement-notice.js'
 import { revokeToken } from '../identity/revoke-token.js'
 import type { BootId } from '../ids.js'
-import { Lane } from '../lane.js'
+import { Lane, Turns } from '../lane.js'
 import { signHash } from '../signing/sign-hash.js'
 import { SignatureVerifier } from '../signing/verify-signature.js'
 import type { AdminServices } from './admin-services.js'
@@ -127,6 +127,7 @@ export async function startWorker(
     hsm,
     binding,
     passwords,
+    linkTurns: new Turns(),
     verifier: new SignatureVerifier(),
     clock,
     requireClock,

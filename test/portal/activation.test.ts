@@ -80,11 +80,10 @@ describe('a one-use link', () => {
     await service.checkWorld()
   })
 
-  test('works once, also for eight at the same time on two fronts', async () => {
+  test('works once, also for twenty at the same time on two fronts', async () => {
     const { login, link } = await invited()
     const browsers = await Promise.all(
-      // Each makes ten recovery codes, whose slow hashes stand in one queue.
-      Array.from({ length: 8 }, async (_, i) => {
+      Array.from({ length: 20 }, async (_, i) => {
         const browser = new FormBrowser(service, i % 2)
         await browser.open(`/portal/activate/${link}`)
         return browser
@@ -96,12 +95,7 @@ describe('a one-use link', () => {
     const code = await service.freshCode(signer)
     const fields = { password: signer.password, again: signer.password, code }
     const answers = await Promise.all(browsers.map((browser) => browser.submit(`/portal/activate/${link}`, fields)))
-    assert.equal(answers.filter((status) => status === 200).length, 1)
-    // A machine that is busy with them may send some away.
-    assert.ok(
-      answers.every((status) => [200, 404, 503].includes(status)),
-      String(answers),
-    )
+    assert.deepEqual(answers.toSorted(), [200, ...Array(19).fill(404)])
     const { authenticators } = await service.admin('authenticator.list', { signer: login })
     assert.equal(authenticators.length, 1)
     assert.equal(await new FormBrowser(service).open(`/portal/activate/${link}`), 404)

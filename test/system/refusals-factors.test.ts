@@ -157,7 +157,8 @@ for (const version of VERSIONS) {
       assert.equal(after.authorizations, before.authorizations)
     }
     const clock = (seconds: number, where: string) =>
-      `: the clock of the authenticator is about ${seconds} seconds ${where}`
+      `: the clock of the authenticator is about ${seconds} seconds ${where}` +
+      (where === 'ahead' ? `; once it is right, its codes are taken again within ${seconds + 30} seconds` : '')
 
     test('a code of a clock that is up to five minutes wrong is refused, and its owner is told', async () => {
       const person = await Person.create(version, 'drift')
