@@ -168,6 +168,27 @@ test('more in flight than allowed is refused before anything is sent', { timeout
   ),
 )
 
+test('strangers never take all places in flight', { timeout: 20_000 }, () =>
+  withWorkers(1, async (client, [worker]) => {
+    const hold = gate()
+    worker?.on('refresh', async () => {
+      await hold.opened
+      return { accessToken: 'a', expiresIn: 1 }
+    })
+    const codes = Array.from({ length: 1500 }, () =>
+      client.call('refresh', refresh('invented')).then(
+        () => 'answered',
+        ({ code }: ServiceError) => code,
+      ),
+    )
+    await client.call('health', {})
+    hold.open()
+    const seen = await Promise.all(codes)
+    assert.equal(seen.filter((code) => code === 'answered').length, 256)
+    assert.equal(seen.filter((code) => code === 'overloaded').length, 1500 - 256)
+  }),
+)
+
 test('what is sent in one turn leaves in one write', { timeout: 20_000 }, () =>
   withWorkers(1, async (client, [worker]) => {
     assert.ok(worker)
