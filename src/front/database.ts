@@ -75,7 +75,8 @@ export function openDatabase(options: { readonly url: string; readonly logger: L
     if (down) throw new ServiceError('unavailable', { retryAfter: 1 })
   }
 
-  const opened = connectAll().catch(failed)
+  // Once more: while a front is being built its event loop stands still, and the time for connecting runs out by that alone.
+  const opened = connectAll().catch(connectAll).catch(failed)
 
   async function query<Row extends object>(name: string, text: string, values: readonly unknown[]): Promise<Row[]> {
     requireUp()
