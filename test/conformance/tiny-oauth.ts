@@ -230,7 +230,7 @@ export class TinyOAuth {
       if (!this.#host.has('a code that comes twice ends nothing')) this.#end(code.family)
       if (!this.#host.has('exchanges a code again')) throw grant('Authorization code is invalid or expired')
     }
-    if (this.#host.has('exchanges a code twice in a race')) await pause(50)
+    if (this.#host.has('exchanges a code twice in a race')) await pause(400)
     code.used = true
     const { signer, family, scope, credential, wish, details } = code
     const given = { signer, family, client: client.id }

@@ -638,7 +638,7 @@ export class TinyServer implements Adapter {
       : this.#has('takes an earlier code')
         ? step === owner.lastStep
         : step <= owner.lastStep
-    if (this.#has('takes a code twice in a race')) await pause(50)
+    if (this.#has('takes a code twice in a race')) await pause(400)
     if (used) throw wrong()
     owner.lastStep = step
     if (pin !== undefined && itsPin !== pin && !this.#has('takes the code alone')) throw wrong('pin')
@@ -708,9 +708,9 @@ export class TinyServer implements Adapter {
         }
         if (!this.#has('does not count repeats') && !forgets) free.splice(at, 1)
       }
-      if (this.#has('spends in a race')) await pause(50)
+      if (this.#has('spends in a race')) await pause(400)
       if (!this.#has('signs a hash again')) agreement.digests.splice(0, Number.POSITIVE_INFINITY, ...free)
-    } else if (this.#has('spends in a race')) await pause(50)
+    } else if (this.#has('spends in a race')) await pause(400)
     if (this.#has('one hash for each request') && digests.length > 1) throw new Refusal('One at a time')
     if (cost > left && !forgets) throw new Refusal('Numbers of signatures is too high')
     if (!this.#has('refusals spend')) agreement.left = left - cost
