@@ -1208,12 +1208,12 @@ export interface components {
             expression?: string;
             objects?: {
                 /**
-                 * @description `ChallengeResponse` where getChallenge has to send a code first.
+                 * @description `ChallengeResponse` where getChallenge has to send a code first; `PasswordOOB` where the signer answers on the page of the service.
                  * @enum {unknown}
                  */
-                type: "Password" | "ChallengeResponse";
+                type: "Password" | "ChallengeResponse" | "PasswordOOB";
                 /** @enum {unknown} */
-                id: "PIN" | "OTP" | "SMS" | "EMAIL";
+                id: "PIN" | "OTP" | "SMS" | "EMAIL" | "APPROVAL";
                 /** @constant */
                 format?: "N";
                 label?: string;

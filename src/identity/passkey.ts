@@ -1,5 +1,4 @@
 import { hash } from 'node:crypto'
-import { isIP } from 'node:net'
 import { verifyAuthenticationResponse, verifyRegistrationResponse } from '@simplewebauthn/server'
 import type { FrontVerbs, PasskeyRequest } from '../activation.js'
 import type { Tx } from '../audit/transaction-log.js'
@@ -11,22 +10,11 @@ import { type FactorId, newId, type SessionId, type SignerId } from '../ids.js'
 import { requirePageCaller, withCode } from './account.js'
 import type { ActivateServices } from './activate.js'
 import { FACTOR_COLUMNS, type Factor, factorAssociatedData, factorFields, insertFactor } from './factor.js'
+import type { RelyingParty } from './relying-party.js'
 import type { FactorMatch, FactorServices } from './verify-factors.js'
 
 /** How long a registration may take, in seconds. */
 const TICKET_SECONDS = 300
-
-/** Where passkeys of this service belong; from PARAPH_PUBLIC_URL, never from a request. */
-export interface RelyingParty {
-  readonly origin: string
-  readonly id: string
-}
-
-/** @returns undefined where the address is a number, which no passkey can belong to (WebAuthn §5.1.2). */
-export function relyingPartyOf(publicUrl: string): RelyingParty | undefined {
-  const { origin, hostname } = new URL(publicUrl)
-  return isIP(hostname.replace(/^\[|\]$/g, '')) === 0 ? { origin, id: hostname } : undefined
-}
 
 export interface PasskeyServices extends FactorServices {
   readonly relyingParty: RelyingParty | undefined

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { factorsV2 } from '../../src/front/csc/factors.js'
 import { newId } from '../../src/ids.js'
 import { LEAF, ROOT, type TestFront, testFront } from '../front/helpers.js'
 import { APIS, type Api, refuses } from './refusals.js'
@@ -96,7 +97,7 @@ test('v2 with what is left out, and with everything', async () => {
   })
   assert.deepEqual(body.auth, {
     mode: 'explicit',
-    expression: 'OTP',
+    expression: 'OTP OR APPROVAL',
     objects: [
       {
         type: 'Password',
@@ -105,6 +106,12 @@ test('v2 with what is left out, and with everything', async () => {
         label: 'One-time code',
         description: 'The current code of the authenticator app',
         generator: 'totp',
+      },
+      {
+        type: 'PasswordOOB',
+        id: 'APPROVAL',
+        label: 'Answer on the page of the service',
+        description: 'The signer is shown there what shall be signed, and agrees; nothing is typed here',
       },
     ],
   })
@@ -121,10 +128,10 @@ test('a PIN shows where there is one', async () => {
   })
   const v2 = await front.post('/csc/v2/credentials/info', { credentialID, authInfo: true })
   const auth = v2.body.auth as { expression: string; objects: { id: string }[] }
-  assert.equal(auth.expression, 'PIN AND OTP')
+  assert.equal(auth.expression, '(PIN AND OTP) OR APPROVAL')
   assert.deepEqual(
     auth.objects.map((one) => one.id),
-    ['PIN', 'OTP'],
+    ['PIN', 'OTP', 'APPROVAL'],
   )
 })
 
@@ -158,24 +165,37 @@ async function described(kinds: readonly string[], accepted: readonly string[] |
 
 test('factors by what the signer has and the credential accepts', async () => {
   const [pin, otp, sms, email] = ['PIN Password', 'OTP Password', 'SMS ChallengeResponse', 'EMAIL ChallengeResponse']
+  const page = 'APPROVAL PasswordOOB'
+  const app = ['offline', 'OTP']
   const rows: [string[], string[] | null, boolean, unknown[], unknown[]][] = [
-    [['totp'], null, false, ['OTP', otp], ['false', 'true', 'offline', 'OTP']],
+    [['totp'], null, false, ['OTP OR APPROVAL', otp, page], ['false', 'true', ...app]],
     [['sms'], null, false, ['SMS', sms], ['false', 'true', 'online', 'SMS']],
     [['email'], null, true, ['PIN AND EMAIL', pin, email], ['true', 'true', 'online', 'EMAIL']],
-    [['totp', 'sms'], null, true, ['PIN AND (OTP OR SMS)', pin, otp, sms], ['true', 'true', 'offline', 'OTP']],
+    [
+      ['totp', 'sms'],
+      null,
+      true,
+      ['(PIN AND (OTP OR SMS)) OR APPROVAL', pin, otp, sms, page],
+      ['true', 'true', ...app],
+    ],
     [
       ['email', 'sms', 'totp'],
       null,
       false,
-      ['OTP OR SMS OR EMAIL', otp, sms, email],
-      ['false', 'true', 'offline', 'OTP'],
+      ['OTP OR SMS OR EMAIL OR APPROVAL', otp, sms, email, page],
+      ['false', 'true', ...app],
     ],
     [['sms', 'email'], null, false, ['SMS OR EMAIL', sms, email], ['false', 'true', 'online', 'SMS']],
     [['totp', 'sms'], ['sms'], false, ['SMS', sms], ['false', 'true', 'online', 'SMS']],
-    [['totp', 'totp', 'passkey'], null, false, ['OTP', otp], ['false', 'true', 'offline', 'OTP']],
+    [['totp', 'totp', 'passkey'], null, false, ['OTP OR APPROVAL', otp, page], ['false', 'true', ...app]],
+    [['sms', 'passkey'], null, true, ['(PIN AND SMS) OR APPROVAL', pin, sms, page], ['true', 'true', 'online', 'SMS']],
+    [['sms', 'passkey'], ['sms'], true, ['PIN AND SMS', pin, sms], ['true', 'true', 'online', 'SMS']],
     [['totp'], ['email', 'sms'], true, ['PIN AND (SMS OR EMAIL)', pin, sms, email], ['true', 'true', 'online', 'SMS']],
-    [[], null, true, ['PIN AND OTP', pin, otp], ['true', 'true', 'offline', 'OTP']],
-    [['passkey'], ['passkey'], true, ['PIN', pin], ['true', 'false', undefined, undefined]],
+    [[], null, true, ['(PIN AND OTP) OR APPROVAL', pin, otp, page], ['true', 'true', ...app]],
+    // What is typed agrees to nothing here, the PIN included; version 1 has no words for that.
+    [['passkey'], null, true, ['APPROVAL', page], ['true', 'true', ...app]],
+    [['passkey'], ['passkey'], true, ['APPROVAL', page], ['true', 'false', undefined, undefined]],
+    [[], ['passkey'], false, ['APPROVAL', page], ['false', 'false', undefined, undefined]],
   ]
   for (const [kinds, accepted, hasPin, v2, v1] of rows) {
     const told = await described(kinds, accepted, hasPin)
@@ -191,6 +211,12 @@ test('factors by what the signer has and the credential accepts', async () => {
     label: 'Code by text message',
     description: 'The code that is sent to ***6789',
   })
+})
+
+test('a passkey agrees to nothing where none can belong to the service', () => {
+  const row = { factors: [{ kind: 'passkey', label: null }], accepted: ['passkey'], has_pin: true } as const
+  assert.equal(factorsV2(row, true).expression, 'APPROVAL')
+  assert.deepEqual(factorsV2(row, false), { expression: '', objects: [] })
 })
 
 test('keys by kind', async () => {

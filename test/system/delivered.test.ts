@@ -254,7 +254,7 @@ for (const version of VERSIONS) {
       keepSecret(pin)
       const person = await Person.create(version, ['totp', 'sms'], { pin })
       const info = (await person.client.info(person.credentialID, { authInfo: true })).body
-      if (version === 'v2') assert.equal(info.auth.expression, 'PIN AND (OTP OR SMS)')
+      if (version === 'v2') assert.equal(info.auth.expression, '(PIN AND (OTP OR SMS)) OR APPROVAL')
       else assert.deepEqual([info.PIN.presence, info.OTP.type], ['true', 'offline'])
       const app = await service.freshCode(person.signer)
       assert.equal((await person.authorize(app, 'OTP', { pin })).status, 200)
@@ -302,7 +302,7 @@ for (const version of VERSIONS) {
 test('v2: each code is of its own authenticator', async () => {
   const person = await Person.create('v2', ['sms', 'email', 'totp'])
   const { body } = await person.client.info(person.credentialID, { authInfo: true })
-  assert.equal(body.auth.expression, 'OTP OR SMS OR EMAIL')
+  assert.equal(body.auth.expression, 'OTP OR SMS OR EMAIL OR APPROVAL')
   const [sms, email] = [await person.code('SMS'), await person.code('EMAIL')]
   assert.deepEqual(
     arrived()

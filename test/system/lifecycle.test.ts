@@ -130,6 +130,12 @@ describe('what a client is told', () => {
     label: OTP.label,
     description: OTP.description,
   }
+  const objectPage = {
+    type: 'PasswordOOB',
+    id: 'APPROVAL',
+    label: 'Answer on the page of the service',
+    description: 'The signer is shown there what shall be signed, and agrees; nothing is typed here',
+  }
   let leaf: X509Certificate
   let certInfo: Record<string, string>
   const clients: Record<'v1' | 'v2', CscClient> = {} as never
@@ -179,7 +185,7 @@ describe('what a client is told', () => {
     assert.deepEqual((await clients.v2.info(rsa, { certInfo: true, authInfo: true, certificates: 'none' })).body, {
       ...plain,
       cert: { ...common, ...certInfo },
-      auth: { mode: 'explicit', expression: 'OTP', objects: [objectOtp] },
+      auth: { mode: 'explicit', expression: 'OTP OR APPROVAL', objects: [objectOtp, objectPage] },
     })
   })
 
@@ -193,8 +199,8 @@ describe('what a client is told', () => {
     assert.deepEqual([v1.PIN, v1.OTP], [{ presence: 'true', format: 'A', ...PIN_TEXTS }, OTP])
     assert.deepEqual(v2.auth, {
       mode: 'explicit',
-      expression: 'PIN AND OTP',
-      objects: [{ type: 'Password', id: 'PIN', ...PIN_TEXTS }, objectOtp],
+      expression: '(PIN AND OTP) OR APPROVAL',
+      objects: [{ type: 'Password', id: 'PIN', ...PIN_TEXTS }, objectOtp, objectPage],
     })
     await service.admin('credential.revoke', { credentialID: id })
   })

@@ -1,4 +1,6 @@
+import { relyingPartyOf } from '../../identity/relying-party.js'
 import type { CredentialRow } from '../reads.js'
+import type { FrontConfig } from '../services.js'
 import type { CertificateV1, CertificateV2, CredentialV1, CredentialV2, Key } from '../wire.js'
 import { factorsV1, factorsV2 } from './factors.js'
 import { keyOf } from './oids.js'
@@ -10,6 +12,8 @@ export interface Detail {
   readonly authInfo: boolean
   /** Language of the texts. */
   readonly lang: string
+  /** Whether passkeys can belong to this service. */
+  readonly passkeys: boolean
 }
 
 /** Fills in what a request leaves out. */
@@ -19,10 +23,10 @@ export function detailOf(
     certInfo?: boolean | undefined
     authInfo?: boolean | undefined
   },
-  lang: string,
+  { lang, publicUrl }: Pick<FrontConfig, 'lang' | 'publicUrl'>,
 ): Detail {
   const { certificates = 'single', certInfo = false, authInfo = false } = request
-  return { certificates, certInfo, authInfo, lang }
+  return { certificates, certInfo, authInfo, lang, passkeys: relyingPartyOf(publicUrl) !== undefined }
 }
 
 /** CSC v1 §11.5. */
@@ -45,7 +49,7 @@ export function credentialV2(row: CredentialRow, detail: Detail): CredentialV2 {
     ...description(row),
     key: key(row),
     cert: certificateV2(row, detail),
-    auth: { mode: 'explicit', ...(detail.authInfo ? factorsV2(row) : {}) },
+    auth: { mode: 'explicit', ...(detail.authInfo ? factorsV2(row, detail.passkeys) : {}) },
     SCAL: row.scal,
     multisign: row.multisign,
     lang: detail.lang,

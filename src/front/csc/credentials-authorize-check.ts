@@ -6,9 +6,7 @@ import type { FrontServices } from '../services.js'
 import type { AuthorizePending, AuthorizeRequestV2 } from '../wire.js'
 import { askWorker } from '../worker.js'
 import { namingExpired } from './expired-certificate.js'
-
-/** The id of the authentication object that stands for an answer on our own pages (`PasswordOOB`). */
-const APPROVAL_ID = 'APPROVAL'
+import { APPROVAL_ID } from './factors.js'
 
 /** Least time between two questions about one handle, in milliseconds, as far as one front sees them. */
 const PAUSE = 2000

@@ -10,10 +10,10 @@ type InfoRequest = ClosedRequest<'v1CredentialsInfo'> | ClosedRequest<'v2Credent
 export function credentialInfoDoors(services: FrontServices) {
   return {
     v1CredentialsInfo: closed<'v1CredentialsInfo'>(async (request) =>
-      credentialV1(await read(services, request), detailOf(request.body, services.config.lang)),
+      credentialV1(await read(services, request), detailOf(request.body, services.config)),
     ),
     v2CredentialsInfo: closed<'v2CredentialsInfo'>(async (request) =>
-      credentialV2(await read(services, request), detailOf(request.body, services.config.lang)),
+      credentialV2(await read(services, request), detailOf(request.body, services.config)),
     ),
   }
 }

@@ -39,7 +39,7 @@ async function listV2(services: FrontServices, request: ClosedRequest<'v2Credent
   const usable = body.onlyValid === true
   const rows = await services.db.credentials(caller, { limit: ALL, usable })
   await record(services, request, rows.length)
-  const detail = detailOf(body, services.config.lang)
+  const detail = detailOf(body, services.config)
   return {
     credentialIDs: rows.map(({ id }) => id),
     ...(body.credentialInfo === true

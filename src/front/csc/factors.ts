@@ -2,7 +2,7 @@ import type { FactorKind } from '../../factor-kind.js'
 import type { CredentialRow } from '../reads.js'
 import type { CredentialV2, OtpV1, PinV1 } from '../wire.js'
 
-/** What a signer types where he agrees; a passkey is nothing that is typed. */
+/** What a signer types into a client; a passkey is nothing that is typed. */
 type TypedKind = Exclude<FactorKind, 'passkey'>
 type ObjectV2 = NonNullable<CredentialV2['auth']['objects']>[number]
 
@@ -28,8 +28,11 @@ interface Way {
   readonly description: string
 }
 
+/** What a description of factors is made of. */
+type Agreeable = Pick<CredentialRow, 'factors' | 'accepted' | 'has_pin'>
+
 /** What the signer has and the credential accepts; who has nothing yet is told what will be asked for. */
-function waysOf({ factors, accepted }: CredentialRow): Way[] {
+function waysOf({ factors, accepted }: Agreeable): Way[] {
   const allowed = KINDS.filter((kind) => accepted?.includes(kind) ?? true)
   const enrolled = allowed.filter((kind) => factors.some((factor) => factor.kind === kind))
   const kinds = enrolled.length > 0 ? enrolled : accepted === null ? (['totp'] as const) : allowed
@@ -43,7 +46,7 @@ function describe(kind: TypedKind, factors: CredentialRow['factors']): string {
 }
 
 /** CSC v1 §11.5: a PIN, and one code of whatever kind. It is `online` where no kind goes without having it sent. */
-export function factorsV1(row: CredentialRow): { PIN: PinV1; OTP: OtpV1 } {
+export function factorsV1(row: Agreeable): { PIN: PinV1; OTP: OtpV1 } {
   const ways = waysOf(row)
   const way = ways[0]
   const PIN: PinV1 = row.has_pin ? { presence: 'true', format: 'A', ...PIN_TEXTS } : { presence: 'false' }
@@ -65,9 +68,43 @@ export function factorsV1(row: CredentialRow): { PIN: PinV1; OTP: OtpV1 } {
 
 const lowerFirst = (text: string) => text.charAt(0).toLowerCase() + text.slice(1)
 
-/** CSC v2.2 §11.7: the objects, and the expression over their ids. */
-export function factorsV2(row: CredentialRow): Pick<CredentialV2['auth'], 'expression' | 'objects'> {
-  const ways = waysOf(row)
+/** The id of the object that stands for an answer on our own pages. */
+export const APPROVAL_ID = 'APPROVAL'
+
+const APPROVAL: ObjectV2 = {
+  type: 'PasswordOOB',
+  id: APPROVAL_ID,
+  label: 'Answer on the page of the service',
+  description: 'The signer is shown there what shall be signed, and agrees; nothing is typed here',
+}
+
+/** Kinds of factors with which our own pages can be answered. */
+const ON_PAGES: readonly FactorKind[] = ['totp', 'passkey']
+
+/** Whether the signer can agree on our own pages; who has nothing yet will have what the credential accepts. */
+function isApprovable({ factors, accepted }: Agreeable, passkeys: boolean): boolean {
+  const kinds = ON_PAGES.filter((kind) => (accepted?.includes(kind) ?? true) && (passkeys || kind !== 'passkey'))
+  return factors.length === 0 ? kinds.length > 0 : factors.some(({ kind }) => kinds.includes(kind))
+}
+
+/**
+ * CSC v2.2 §11.7: the objects, and the expression over their ids. What is typed is typed together; the answer on our own
+ * pages, where the PIN is asked for as well, stands alone.
+ * @param passkeys whether passkeys can belong to this service
+ */
+export function factorsV2(row: Agreeable, passkeys: boolean): Pick<CredentialV2['auth'], 'expression' | 'objects'> {
+  const typed = typedObjects(row)
+  if (!isApprovable(row, passkeys)) return typed
+  const { expression, objects } = typed
+  if (objects.length === 0) return { expression: APPROVAL_ID, objects: [APPROVAL] }
+  const either = expression.includes(' AND ') ? `(${expression})` : expression
+  return { expression: `${either} OR ${APPROVAL_ID}`, objects: [...objects, APPROVAL] }
+}
+
+/** What a client asks for and sends. A PIN agrees to nothing by itself, so that without a code there is nothing to type. */
+function typedObjects(row: Agreeable): { expression: string; objects: ObjectV2[] } {
+  const ways = row.factors.every(({ kind }) => kind === 'passkey') && row.factors.length > 0 ? [] : waysOf(row)
+  if (ways.length === 0) return { expression: '', objects: [] }
   const pin: ObjectV2[] = row.has_pin ? [{ type: 'Password', id: 'PIN', ...PIN_TEXTS }] : []
   const codes = ways.map(({ kind, description }): ObjectV2 => {
     const { id, label, sent } = WAYS[kind]
@@ -75,6 +112,6 @@ export function factorsV2(row: CredentialRow): Pick<CredentialV2['auth'], 'expre
     return sent ? { type: 'ChallengeResponse', ...common } : { type: 'Password', ...common, generator: 'totp' }
   })
   const anyCode = codes.map(({ id }) => id).join(' OR ')
-  const terms = [...pin.map(({ id }) => id), ...(pin.length > 0 && codes.length > 1 ? [`(${anyCode})`] : [anyCode])]
-  return { expression: terms.filter((term) => term !== '').join(' AND '), objects: [...pin, ...codes] }
+  const code = pin.length > 0 && codes.length > 1 ? `(${anyCode})` : anyCode
+  return { expression: [...pin.map(({ id }) => id), code].join(' AND '), objects: [...pin, ...codes] }
 }
