@@ -61,8 +61,9 @@ export function buildApp(services: FrontServices): FastifyInstance {
   const health = watchHealth(services)
   const oauth = oauthServer(services, errors, bearer, health)
   bindDoors(app, operations, allDoors(services, contract, operations, bearer, health, oauth), bearer)
-  mountOAuth(app, services, oauth)
-  mountPortal(app, { services, errors, demo: health.demo }, approvePages(oauth))
+  const portal = { services, errors, demo: health.demo }
+  mountOAuth(app, portal, oauth)
+  mountPortal(app, portal, approvePages(oauth))
   endKeptConnections(app)
   app.addHook('onClose', () => refusals.close())
   return app

@@ -2043,27 +2043,49 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is refused, and nobody is sent anywhere. */
+            /** @description The request is refused, and nobody is sent anywhere. A browser gets a page. */
             400: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OAuthError"];
+                    "text/html": string;
                 };
             };
             405: components["responses"]["OtherMethod"];
-            /** @description Too many requests of this client or address wait for an answer. */
+            /** @description Too many requests of this client or address wait for an answer. A browser gets a page. */
             429: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OAuthError"];
+                    "text/html": string;
                 };
             };
-            500: components["responses"]["Failed"];
-            503: components["responses"]["Unavailable"];
+            /** @description Something went wrong here. A browser gets a page. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                    "text/html": string;
+                };
+            };
+            /** @description The service cannot do it now. A browser gets a page. */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                    "text/html": string;
+                };
+            };
         };
     };
     oauthToken: {
@@ -2088,7 +2110,7 @@ export interface operations {
                     "application/json": components["schemas"]["TokenResponse"];
                 };
             };
-            /** @description The request is refused, and nobody is sent anywhere. */
+            /** @description The request is refused. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2133,7 +2155,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is refused, and nobody is sent anywhere. */
+            /** @description The request is refused. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2180,7 +2202,7 @@ export interface operations {
                     "application/json": components["schemas"]["PushedResponse"];
                 };
             };
-            /** @description The request is refused, and nobody is sent anywhere. */
+            /** @description The request is refused. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2259,27 +2281,49 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is refused, and nobody is sent anywhere. */
+            /** @description The request is refused, and nobody is sent anywhere. A browser gets a page. */
             400: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OAuthError"];
+                    "text/html": string;
                 };
             };
             405: components["responses"]["OtherMethod"];
-            /** @description Too many requests of this client or address wait for an answer. */
+            /** @description Too many requests of this client or address wait for an answer. A browser gets a page. */
             429: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OAuthError"];
+                    "text/html": string;
                 };
             };
-            500: components["responses"]["Failed"];
-            503: components["responses"]["Unavailable"];
+            /** @description Something went wrong here. A browser gets a page. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                    "text/html": string;
+                };
+            };
+            /** @description The service cannot do it now. A browser gets a page. */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                    "text/html": string;
+                };
+            };
         };
     };
     oauthV1Token: {
@@ -2304,7 +2348,7 @@ export interface operations {
                     "application/json": components["schemas"]["TokenResponse"];
                 };
             };
-            /** @description The request is refused, and nobody is sent anywhere. */
+            /** @description The request is refused. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2349,7 +2393,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is refused, and nobody is sent anywhere. */
+            /** @description The request is refused. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2396,7 +2440,7 @@ export interface operations {
                     "application/json": components["schemas"]["PushedResponse"];
                 };
             };
-            /** @description The request is refused, and nobody is sent anywhere. */
+            /** @description The request is refused. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2475,27 +2519,49 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is refused, and nobody is sent anywhere. */
+            /** @description The request is refused, and nobody is sent anywhere. A browser gets a page. */
             400: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OAuthError"];
+                    "text/html": string;
                 };
             };
             405: components["responses"]["OtherMethod"];
-            /** @description Too many requests of this client or address wait for an answer. */
+            /** @description Too many requests of this client or address wait for an answer. A browser gets a page. */
             429: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OAuthError"];
+                    "text/html": string;
                 };
             };
-            500: components["responses"]["Failed"];
-            503: components["responses"]["Unavailable"];
+            /** @description Something went wrong here. A browser gets a page. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                    "text/html": string;
+                };
+            };
+            /** @description The service cannot do it now. A browser gets a page. */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                    "text/html": string;
+                };
+            };
         };
     };
     oauthV2Token: {
@@ -2520,7 +2586,7 @@ export interface operations {
                     "application/json": components["schemas"]["TokenResponse"];
                 };
             };
-            /** @description The request is refused, and nobody is sent anywhere. */
+            /** @description The request is refused. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2565,7 +2631,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is refused, and nobody is sent anywhere. */
+            /** @description The request is refused. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2612,7 +2678,7 @@ export interface operations {
                     "application/json": components["schemas"]["PushedResponse"];
                 };
             };
-            /** @description The request is refused, and nobody is sent anywhere. */
+            /** @description The request is refused. */
             400: {
                 headers: {
                     [name: string]: unknown;

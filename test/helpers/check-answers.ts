@@ -37,12 +37,12 @@ function problemOf(request: FastifyRequest, reply: FastifyReply, payload: unknow
   const described = describedAt(request, status)
   if (described === undefined) return `status ${status} is not described`
   const { pointer, response } = described
-  const [mediaType] = Object.keys(response.content ?? {})
+  const mediaTypes = Object.keys(response.content ?? {})
   const type = String(reply.getHeader('content-type') ?? '').split(';')[0]
-  if (mediaType === undefined)
+  if (mediaTypes.length === 0)
     return payload === undefined || payload === null || payload === '' ? undefined : 'has a body'
-  if (type !== mediaType) return `content type ${type}, described ${mediaType}`
-  if (mediaType !== 'application/json' || request.method === 'HEAD') return undefined
+  if (!mediaTypes.includes(type ?? '')) return `content type ${type}, described ${mediaTypes}`
+  if (type !== 'application/json' || request.method === 'HEAD') return undefined
   const validate = validatorAt(`${pointer}/content/application~1json/schema`)
   return validate(JSON.parse(String(payload))) ? undefined : `${ajv.errorsText(validate.errors)} in ${String(payload)}`
 }

@@ -192,7 +192,64 @@ async function refusal(path: string, form: Record<string, string>, headers: Reco
   return [status, body?.error, body?.error_description]
 }
 
+const BROWSER = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'
+
+/** What a browser is shown that may not be sent back: our page, with nothing of the request on it. */
+async function seen({ pathname, search }: URL, words: RegExp, lang = 'en', status = 400): Promise<string> {
+  const response = await fetch(new URL(`${pathname}${search}`, service.urls[0]), {
+    redirect: 'manual',
+    headers: { accept: BROWSER, 'accept-language': lang },
+  })
+  const { headers } = response
+  assert.deepEqual([response.status, headers.get('location')], [status, null], search)
+  assert.equal(headers.get('content-type'), 'text/html; charset=utf-8')
+  assert.equal(headers.get('cache-control'), 'no-store')
+  assert.equal(headers.get('x-content-type-options'), 'nosniff')
+  const policy = headers.get('content-security-policy') ?? ''
+  for (const part of ["default-src 'none'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"])
+    assert.ok(policy.includes(part), policy)
+  assert.doesNotMatch(policy, /script-src|example/)
+  const html = await response.text()
+  assert.match(html, words)
+  assert.match(html, new RegExp(`<html lang="${lang}">`))
+  assert.doesNotMatch(
+    html,
+    /<a (?!class="skip")|mallory|example|onerror|xyz/,
+    'nothing that came with the request, and no way on',
+  )
+  return html
+}
+
 describe('an authorization request', () => {
+  test('that may go nowhere is a page for a browser, and JSON for everybody else', async () => {
+    const evil = '"><img src=x onerror=mallory>'
+    const strange = urlOf(await parameters({ client_id: evil, redirect_uri: 'https://mallory.example/', state: evil }))
+    await seen(strange, /not known to this service[\s\S]*<code>invalid_client<\/code>/)
+    await seen(strange, /nie jest znana tej usłudze/, 'pl')
+    await seen(new URL(`${ISSUER}/oauth2/authorize`), /cannot make sense/)
+    await seen(new URL(`${ISSUER}/csc/v1/oauth2/authorize?client_id=mallory`), /not known/)
+    // The way back from our page, without having been asked anything.
+    await seen(new URL(`${ISSUER}/oauth2/authorize/mallory`), /answered already, or waited too long/)
+    const two = await register(service, { redirectUris: [REDIRECT, `${REDIRECT}/other`] })
+    const pushed = await post(service, '/oauth2/pushed_authorize', {
+      ...(await parameters({ client_id: two.clientId })),
+      client_secret: two.clientSecret,
+    })
+    await service.moveClock(61_000)
+    const late = urlOf({ client_id: two.clientId, request_uri: pushed.body.request_uri })
+    await seen(late, /waited too long[\s\S]*<code>invalid_request_uri<\/code>/)
+    const { pathname, search } = strange
+    for (const accept of ['*/*', 'application/json', 'application/json, text/html;q=0.9', 'text/html;q=0', undefined]) {
+      const response = await fetch(new URL(`${pathname}${search}`, service.urls[0]), {
+        redirect: 'manual',
+        headers: accept === undefined ? {} : { accept },
+      })
+      assert.equal(response.status, 400)
+      assert.match(response.headers.get('content-type') ?? '', /^application\/json/, accept)
+      assert.equal(((await response.json()) as { error: string }).error, 'invalid_client')
+    }
+  })
+
   test('that is not right goes back to the client with the reason', async () => {
     const details = (more: object, detail: object = {}) =>
       parameters({
@@ -304,6 +361,7 @@ describe('an authorization request', () => {
     for (const query of wrong) {
       const { status, location } = await lead(query)
       assert.deepEqual([status, location], [400, null], `${query.client_id} ${query.redirect_uri}`)
+      await seen(urlOf(query), /not registered|not known|cannot make sense/)
     }
     const right = await lead(
       await parameters({ client_id: native.clientId, redirect_uri: 'http://127.0.0.1:49152/back' }),

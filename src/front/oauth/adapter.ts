@@ -3,6 +3,7 @@ import Provider, { type Adapter, type AdapterPayload, errors } from 'oidc-provid
 import type { FrontVerbs, Origin } from '../../activation.js'
 import type { Cap, OAuthStore } from '../../identity/oauth-store.js'
 import { isLoopback } from '../../identity/redirect-uri.js'
+import type { Rendered } from '../portal/portal.js'
 import type { ClientRow, FrontReads } from '../reads.js'
 import type { SamClient } from '../sam-client.js'
 import { askWorker } from '../worker.js'
@@ -25,6 +26,8 @@ export interface OAuthCall {
   readonly endpoint: string
   /** What it has before that of the server's own. */
   readonly base: string
+  /** The page that says so to a browser which cannot be sent back; undefined for whoever wants JSON. */
+  readonly renderFailure: ((failure: Error) => Promise<Rendered>) | undefined
   /** What became of the approval that this request exchanged. */
   exchanged?: FrontVerbs['exchange']['response']
 }

@@ -1,3 +1,4 @@
+import cookies from '@fastify/cookie'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type Provider from 'oidc-provider'
 import type { errors, KoaContextWithOIDC } from 'oidc-provider'
@@ -11,9 +12,11 @@ import { describeError } from '../describe-error.js'
 import type { ErrorServices } from '../edge.js'
 import type { Health } from '../health.js'
 import { originOf, pathOf } from '../origin.js'
+import type { PortalServices } from '../portal/portal.js'
 import type { FrontServices } from '../services.js'
 import { askWorker, WorkerRefusal } from '../worker.js'
 import { callOf, rememberCall } from './adapter.js'
+import { answerFailure, renderFailure, wantsPage } from './error-page.js'
 import { toldError } from './errors.js'
 import { makeProvider, SESSION_COOKIE } from './provider.js'
 import { SCOPES, scopesOffered } from './wish.js'
@@ -88,24 +91,37 @@ export function oauthServer(
 }
 
 /** The server's endpoints as routes of their own scope, which leaves bodies to it. */
-export function mountOAuth(app: FastifyInstance, services: FrontServices, server: OAuthServer): void {
+export function mountOAuth(app: FastifyInstance, portal: PortalServices, server: OAuthServer): void {
   void app.register(async (scope) => {
+    // For the language that was chosen on our pages.
+    await scope.register(cookies)
     scope.removeAllContentTypeParsers()
     scope.addContentTypeParser('*', (_request, _payload, done) => done(null))
     const lane = new Lane({ atOnce: AT_ONCE, mostWaiting: MOST_WAITING })
     const handle = (base: Base) => (request: FastifyRequest, reply: FastifyReply) =>
-      lane.run(() => serve(services, server, base, request, reply))
+      lane.run(() => serve(portal, server, base, request, reply))
     scope.route({ method: 'GET', url: METADATA, exposeHeadRoute: false, handler: handle('') })
     for (const base of BASES) {
       for (const [method, path] of PATHS) {
-        scope.route({ method, url: `${base}${path}`, exposeHeadRoute: false, handler: handle(base) })
+        const url = `${base}${path}`
+        scope.route({ method, url, exposeHeadRoute: false, handler: handle(base), errorHandler: failed(portal) })
       }
     }
   })
 }
 
+const isForBrowser = ({ method, headers }: FastifyRequest) => method === 'GET' && wantsPage(headers.accept)
+
+/** A page where a browser asks; else as everywhere. */
+function failed(portal: PortalServices) {
+  return (error: unknown, request: FastifyRequest, reply: FastifyReply) => {
+    if (!isForBrowser(request)) throw error
+    return answerFailure(portal, error, request, reply)
+  }
+}
+
 async function serve(
-  { config }: FrontServices,
+  portal: PortalServices,
   server: OAuthServer,
   base: Base,
   request: FastifyRequest,
@@ -113,10 +129,15 @@ async function serve(
 ): Promise<FastifyReply> {
   const provider = await server.provider()
   const { raw } = request
-  rememberCall(raw, { origin: { ...originOf(request), api: 'oauth2' }, endpoint: pathOf(request.url), base })
+  rememberCall(raw, {
+    origin: { ...originOf(request), api: 'oauth2' },
+    endpoint: pathOf(request.url),
+    base,
+    renderFailure: isForBrowser(request) ? (failure) => renderFailure(portal, request, reply, failure) : undefined,
+  })
   const [, query] = /(\?.*)?$/s.exec(request.url) ?? []
   const path = pathOf(request.url).slice(base.length)
-  const { protocol, host } = new URL(config.publicUrl)
+  const { protocol, host } = new URL(portal.services.config.publicUrl)
   // Where we are is a setting, whatever the request says; the server reads it from these.
   Object.assign(raw, { originalUrl: `${base}${path}${query ?? ''}`, url: `${path}${query ?? ''}` })
   Object.assign(raw.headers, { host, 'x-forwarded-host': host, 'x-forwarded-proto': protocol.slice(0, -1) })

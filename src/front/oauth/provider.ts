@@ -97,9 +97,16 @@ export function makeProvider(services: FrontServices, secret: Uint8Array, certif
     },
     ttl: TTL,
     clientBasedCORS: () => false,
-    renderError: (ctx, out) => {
-      ctx.type = 'json'
-      ctx.body = JSON.stringify(out)
+    renderError: async (ctx, out, failure) => {
+      const page = await callOf(ctx.req).renderFailure?.(failure)
+      if (page === undefined) {
+        ctx.type = 'json'
+        ctx.vary('accept')
+        ctx.body = JSON.stringify(out)
+      } else {
+        ctx.body = page.body
+        ctx.set({ ...page.headers })
+      }
     },
     features: {
       attestClientAuth: { enabled: false },

@@ -40,6 +40,8 @@ export interface Page {
   readonly formTargets?: readonly string[]
   /** Scripts of our own, by path. */
   readonly scripts?: readonly string[]
+  /** Its address asked for again would not be this page, so that it offers no other language. */
+  readonly once?: boolean
 }
 
 export interface Redirect {
@@ -99,14 +101,20 @@ export function field({ name, id = name, label, hint, type = 'text', autocomplet
 export function document(request: PageRequest, page: Page, name: string): string {
   const { lang, texts, demo, bearer } = request
   const path = request.url.split('?')[0] as string
-  const others = LANGS.filter((other) => other !== lang)
+  const others = page.once === true ? [] : LANGS.filter((other) => other !== lang)
+  const links = [
+    ...others.map(
+      (other) => html`<a href="${path}?lang=${other}" lang="${other}" hreflang="${other}">${TEXTS[other].language}</a>`,
+    ),
+    ...(bearer === undefined ? [] : [html`<a href="/portal">${texts.account}</a>`]),
+  ]
   // The way back after a form was sent is the page itself, so that a change of language asks for it with GET.
   return html`<!doctype html>
 <html lang="${lang}">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${page.title} · ${name}</title><link rel="icon" href="/logo.png"><link rel="stylesheet" href="${STYLE_PATH}">${(page.scripts ?? []).map((script) => html`<script type="module" src="${script}"></script>`)}</head>
 <body><a class="skip" href="#content">${texts.skip}</a>
-<header><img src="/logo.png" alt=""><strong>${name}</strong><nav aria-label="${name}">${others.map((other) => html`<a href="${path}?lang=${other}" lang="${other}" hreflang="${other}">${TEXTS[other].language}</a>`)}${bearer === undefined ? undefined : html`<a href="/portal">${texts.account}</a>`}</nav></header>
+<header><img src="/logo.png" alt=""><strong>${name}</strong>${links.length === 0 ? undefined : html`<nav aria-label="${name}">${links}</nav>`}</header>
 <main id="content"><h1>${page.title}</h1>${page.body}</main>
 <footer>${demo ? html`<p>${texts.demo}</p>` : undefined}</footer>
 </body></html>

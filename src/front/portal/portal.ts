@@ -15,7 +15,7 @@ import { PASSKEY_PATH, PASSKEY_SCRIPT } from './passkey-script.js'
 import { recoverPages } from './recover-page.js'
 import { signInPages, signInPath } from './sign-in-page.js'
 import { STYLE, STYLE_PATH } from './style.js'
-import { chooseLang, TEXTS } from './texts.js'
+import { chooseLang, TEXTS, type Texts } from './texts.js'
 
 /** Pages by method and path. */
 export type Pages = Readonly<Record<`GET ${string}` | `POST ${string}`, PageHandler>>
@@ -66,6 +66,23 @@ export function mountPortal(app: FastifyInstance, portal: PortalServices, more: 
   })
 }
 
+/** A page of ours as an answer that somebody else sends: with its headers, and without cookies of its own. */
+export interface Rendered {
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+/** Renders a page for a request outside the portal, whose scope has the plugin for cookies. */
+export async function renderPage(
+  portal: PortalServices,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  make: (texts: Texts) => Page,
+): Promise<Rendered> {
+  const asked = await pageRequest(portal, request, reply)
+  return rendered(portal.services, asked, make(asked.texts))
+}
+
 async function pageRequest(
   { services, demo }: PortalServices,
   request: FastifyRequest,
@@ -105,18 +122,26 @@ function answer({ services }: PortalServices, request: PageRequest, result: Page
   return send(services, request, result)
 }
 
-function send({ config }: FrontServices, request: PageRequest, page: Page): FastifyReply {
+function send(services: FrontServices, request: PageRequest, page: Page): FastifyReply {
+  const { headers, body } = rendered(services, request, page)
   return request.reply
     .code(page.status ?? 200)
-    .headers({
+    .headers(headers)
+    .send(body)
+}
+
+function rendered({ config }: FrontServices, request: PageRequest, page: Page): Rendered {
+  return {
+    headers: {
       'content-type': 'text/html; charset=utf-8',
       'content-security-policy': policy(page),
       // With no-referrer a browser would hide from us, too, where a form comes from.
       'referrer-policy': 'same-origin',
       'cross-origin-opener-policy': 'same-origin',
-      vary: 'accept-language, cookie',
-    })
-    .send(document(request, page, config.name))
+      vary: 'accept, accept-language, cookie',
+    },
+    body: document(request, page, config.name),
+  }
 }
 
 function policy({ formTargets = [], scripts = [] }: Page): string {
@@ -191,12 +216,21 @@ async function answerWithPage(
   const [status, text] =
     error.code === 'form_foreign'
       ? [403, texts.errorForm]
-      : error.code === 'unavailable' || error.code === 'overloaded'
-        ? [503, texts.errorBusy]
-        : error.code === 'not_found'
-          ? [404, texts.errorMissing]
-          : [toCscError('v2', error).status, texts.errorOther]
-  if (status === 503) reply.header('retry-after', String(Math.max(1, Math.ceil(error.retryAfter ?? 1))))
+      : error.code === 'not_found'
+        ? [404, texts.errorMissing]
+        : errorInWords(error, texts)
+  if (status === 503) reply.header('retry-after', retryAfterOf(error))
   const body = html`<p class="message bad" role="alert">${text}</p><p><a class="button quiet" href="/portal">${texts.back}</a></p>`
   return answer(portal, page, { title: texts.errorTitle, body, status })
+}
+
+/** Status and words for whatever is no fault of who reads them. */
+export function errorInWords(error: ServiceError, texts: Texts): [number, string] {
+  return error.code === 'unavailable' || error.code === 'overloaded'
+    ? [503, texts.errorBusy]
+    : [toCscError('v2', error).status, texts.errorOther]
+}
+
+export function retryAfterOf({ retryAfter = 1 }: ServiceError): string {
+  return String(Math.max(1, Math.ceil(retryAfter)))
 }

@@ -146,6 +146,13 @@ const en = {
   answer: 'Look at it',
   approvedNews: 'You have agreed. The application can sign now.',
   deniedNews: 'You have said no. Nothing is signed.',
+  strangeClient: 'The application that sent you here is not known to this service, or may not ask for this.',
+  strangeAddress:
+    'The application wants the answer sent to an address that is not registered for it. It might go to somebody else, so we stop here.',
+  strangeRequest: 'The application has asked for something that this service cannot make sense of.',
+  nothingDone:
+    'Nothing was signed, and nobody was told anything. You can close this page and go back to the application.',
+  forWhoeverRuns: 'For whoever runs the application:',
   errorTitle: 'That did not work',
   errorForm: 'This page was open too long, or came from somewhere else. Please try again.',
   errorBusy: 'The service is busy. Please try again in a moment.',
@@ -303,6 +310,13 @@ const pl: Texts = {
   answer: 'Zobacz',
   approvedNews: 'Zgoda udzielona. Aplikacja może teraz podpisać.',
   deniedNews: 'Odmówiono. Nic nie zostanie podpisane.',
+  strangeClient: 'Aplikacja, która Cię tu przysłała, nie jest znana tej usłudze albo nie może o to prosić.',
+  strangeAddress:
+    'Aplikacja chce otrzymać odpowiedź pod adresem, który nie jest dla niej zarejestrowany. Mogłaby trafić do kogoś innego, dlatego tu się zatrzymujemy.',
+  strangeRequest: 'Aplikacja poprosiła o coś, czego ta usługa nie rozumie.',
+  nothingDone:
+    'Nic nie zostało podpisane i nikt niczego się nie dowiedział. Możesz zamknąć tę stronę i wrócić do aplikacji.',
+  forWhoeverRuns: 'Dla osób prowadzących aplikację:',
   errorTitle: 'Nie udało się',
   errorForm: 'Ta strona była otwarta zbyt długo albo przyszła z innego miejsca. Spróbuj ponownie.',
   errorBusy: 'Usługa jest zajęta. Spróbuj ponownie za chwilę.',
