@@ -43,6 +43,8 @@ interface OnPage {
 export interface PasskeyRequest {
   readonly rpId: string
   readonly challenge: string
+  /** Instead, where the signer chose that the answer covers the session. */
+  readonly sessionChallenge?: string
   readonly allow: readonly string[]
 }
 
@@ -98,7 +100,14 @@ export interface ShownApproval {
   /** Its name. */
   client: string
   signerId: string
-  credential?: { credentialId: string; subject: string; description?: string; pin: boolean }
+  credential?: {
+    credentialId: string
+    subject: string
+    description?: string
+    pin: boolean
+    /** Whether a code of an app may agree: the signer has one, and the credential accepts it. */
+    code: boolean
+  }
   /** What will be made, and the name that its certificate will have. */
   creation?: { certificatePolicy: string; key: KeySpec; name: string }
   numSignatures?: number
@@ -108,6 +117,8 @@ export interface ShownApproval {
   comparison: string
   /** What a browser is to be asked for where a passkey of the signer may agree. */
   passkey?: PasskeyRequest
+  /** How far the answer may go where the credential's policy lets the signer choose that it covers the session. */
+  session?: { ceiling: number; minutes: number }
   expiresIn: number
 }
 
@@ -273,9 +284,12 @@ export interface FrontVerbs {
     request: { origin: Origin; bearer: string }
     response: { approvals: ShownApproval[] }
   }
-  /** The signer's yes. `remember` lets the client come back without asking, for service approvals of an OAuth client. */
+  /**
+   * The signer's yes. `remember` lets the client come back without asking, for service approvals of an OAuth client.
+   * `session` lets further files follow: the ceiling that the signer was shown when he chose it.
+   */
   approve: {
-    request: OnPage & { approvalId: string; factors: PresentedFactors; remember?: boolean }
+    request: OnPage & { approvalId: string; factors: PresentedFactors; remember?: boolean; session?: number }
     response: Record<string, never>
   }
   deny: {

@@ -5,11 +5,12 @@ import type { Tx } from '../audit/transaction-log.js'
 import { type RowBinding, TamperedRow } from '../binding.js'
 import type { Credential } from '../credentials/credential.js'
 import { readCredential } from '../credentials/credential-store.js'
-import { allowsClient } from '../credentials/policy.js'
+import { allowsClient, sessionCeiling } from '../credentials/policy.js'
 import { requireUsable } from '../credentials/require-usable.js'
 import type { DigestAlgorithm } from '../digest.js'
 import { ServiceError } from '../errors.js'
 import type { Caller } from '../identity/caller.js'
+import { REMEMBERED_SECONDS } from '../identity/session.js'
 import type { ApprovalId, ClientId, CredentialId, SessionId, SignerId } from '../ids.js'
 
 /** What a signer is asked to agree to on our own pages, and what became of it, as the database keeps it. */
@@ -45,11 +46,14 @@ export interface Approval {
   readonly expires_at: Date
   readonly decided_at: Date | null
   readonly exchanged_at: Date | null
+  /** How many signatures the session may have, where the signer chose that it may have further ones. */
+  readonly session_ceiling: number | null
   readonly binding: Uint8Array
 }
 
 export const APPROVAL_COLUMNS = `id, name_hash, kind, way, state, client_id, session_id, signer_id, credential_id, qualifier, digest_algorithm,
-  digests, labels, total, description, details, remember, nonce, evidence, created_at, expires_at, decided_at, exchanged_at, binding`
+  digests, labels, total, description, details, remember, nonce, evidence, created_at, expires_at, decided_at, exchanged_at,
+  session_ceiling, binding`
 
 /** Fields under the row binding: everything. */
 export function approvalFields(a: Omit<Approval, 'binding'>) {
@@ -77,6 +81,8 @@ export function approvalFields(a: Omit<Approval, 'binding'>) {
     a.expires_at,
     a.decided_at,
     a.exchanged_at,
+    // Under its name, and only where it is not as rows of before 0007 are.
+    ...(a.session_ceiling === null ? [] : ['session_ceiling', a.session_ceiling]),
   ]
 }
 
@@ -122,10 +128,12 @@ export function approvalStatement(
     | 'details'
     | 'nonce'
     | 'expires_at'
+    | 'session_ceiling'
   >,
 ): string {
+  const what = a.session_ceiling !== null ? '-session' : a.kind === 'credential' ? '' : `-${a.kind}`
   return [
-    a.kind === 'credential' ? 'paraph/approve/v1' : `paraph/approve-${a.kind}/v1`,
+    `paraph/approve${what}/v1`,
     Buffer.from(a.nonce).toString('base64url'),
     a.id,
     a.client_id,
@@ -133,6 +141,8 @@ export function approvalStatement(
     a.digest_algorithm ?? '',
     String(a.total ?? 0),
     a.expires_at.toISOString(),
+    // How many signatures in all, and for how many seconds, where further files may follow.
+    ...(a.session_ceiling === null ? [] : [String(a.session_ceiling), String(REMEMBERED_SECONDS)]),
     ...(a.digests ?? []).map((digest) => Buffer.from(digest).toString('base64url')),
     ...(a.kind === 'creation' ? [a.details ?? ''] : []),
   ].join('\n')
@@ -181,7 +191,7 @@ export async function writeApproval(
   const sealed = { ...after, binding: binding.mac('approval', approvalFields(after)) }
   await tx.query(
     `update paraph.approval set state = $2, signer_id = $3, credential_id = $4, remember = $5, evidence = $6, decided_at = $7,
-            exchanged_at = $8, expires_at = $9, binding = $10 where id = $1`,
+            exchanged_at = $8, expires_at = $9, binding = $10, session_ceiling = $11 where id = $1`,
     [
       sealed.id,
       sealed.state,
@@ -193,6 +203,7 @@ export async function writeApproval(
       sealed.exchanged_at,
       sealed.expires_at,
       sealed.binding,
+      sealed.session_ceiling,
     ],
   )
   return sealed
@@ -218,6 +229,19 @@ export async function requireApprovable(
   if (asked.total === null || asked.total > credential.multisign) throw new ServiceError('signature_count_too_high')
   if (asked.digests === null && credential.scal === '2') throw new ServiceError('digests_missing')
   return credential
+}
+
+/**
+ * How many signatures the session may have if the signer chooses on the page that further files may follow; undefined where
+ * the credential's policy does not let him choose it for this client.
+ */
+export function offeredCeiling(
+  credential: Credential,
+  asked: Pick<Approval, 'kind' | 'client_id' | 'total'>,
+): number | undefined {
+  if (asked.kind !== 'credential') return undefined
+  const ceiling = sessionCeiling(credential, asked.client_id)
+  return ceiling !== undefined && ceiling >= (asked.total ?? 1) ? ceiling : undefined
 }
 
 /** @throws ServiceError `credential_unknown` also for one without a certificate, `client_not_allowed` */

@@ -1,6 +1,6 @@
 import type { FrontVerbs } from '../activation.js'
 import type { AuditEvent } from '../audit/event.js'
-import type { Record, Tx } from '../audit/transaction-log.js'
+import type { Tx } from '../audit/transaction-log.js'
 import { isRefusal, type RowBinding, reasonOf } from '../binding.js'
 import type { Credential } from '../credentials/credential.js'
 import { policyOf, sessionCeiling } from '../credentials/policy.js'
@@ -77,7 +77,11 @@ export async function authorize(
     denied,
   }
   const { expiresIn } = await verifyFactors(services, question, async (tx, record, evidence) => {
-    if (ceiling !== undefined) await remember(tx, record, caller, request)
+    if (ceiling !== undefined) {
+      const { sessionId: session, signerId: signer, clientId: client } = caller
+      // Where the session is over meanwhile, the authorization is refused for that.
+      await rememberSession(tx, record, { session, signer, client }, request.origin)
+    }
     const wanted = { digests, ceiling, sad, evidence }
     const authorization = await insertAuthorization(services, tx, caller, usable, request, wanted)
     if (authorization === undefined) {
@@ -151,19 +155,6 @@ function requireRememberable(credential: Credential, caller: Caller, own: boolea
   const ceiling = own ? sessionCeiling(credential, caller.clientId) : undefined
   if (ceiling === undefined) throw new ServiceError('remember_not_allowed')
   return ceiling
-}
-
-/** Where the session is over meanwhile, the authorization is refused for that. */
-async function remember(tx: Tx, record: Record, caller: Caller, request: Request): Promise<void> {
-  const ends = await rememberSession(tx, caller.sessionId)
-  if (ends === undefined) return
-  record({
-    type: 'auth.session_extended',
-    outcome: 'ok',
-    actor: { kind: 'signer', id: caller.signerId },
-    origin: request.origin,
-    evidence: { client: caller.clientId, signer: caller.signerId, session: caller.sessionId },
-  })
 }
 
 /** Counts, digests and required inputs against the credential's policy; the digests in the order of the request. */

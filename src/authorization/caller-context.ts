@@ -1,3 +1,4 @@
+import type { TokenScope } from '../activation.js'
 import type { Tx } from '../audit/transaction-log.js'
 import type { RowBinding } from '../binding.js'
 import type { Credential } from '../credentials/credential.js'
@@ -23,11 +24,15 @@ export interface CallerServices {
   requireClock(databaseNow: Date): void
 }
 
-/** @throws ServiceError `token_unknown`, `token_expired`, `scope_missing`, `credential_unknown`, `unavailable`; TamperedRow */
+/**
+ * @param scopes those of a token that may ask
+ * @throws ServiceError `token_unknown`, `token_expired`, `scope_missing`, `credential_unknown`, `unavailable`; TamperedRow
+ */
 export async function readCallerContext(
   services: CallerServices,
   tx: Tx,
   request: { bearer: string; credentialId: string },
+  scopes: readonly TokenScope[] = ['service'],
 ): Promise<CallerContext> {
   const { rows } = await tx.query<TokenRow & { now: Date }>(
     `select ${TOKEN_COLUMNS}, paraph.now() as now from (select $1::bytea as hash) q left join paraph.token t on t.hash = q.hash ${TOKEN_JOINS}`,
@@ -37,7 +42,7 @@ export async function readCallerContext(
   if (row !== undefined) services.requireClock(row.now)
   const bearer = bearerOf(row)
   if (typeof bearer === 'string') throw new ServiceError(bearer)
-  if (bearer.scope !== 'service') throw new ServiceError('scope_missing')
+  if (!scopes.some((scope) => scope === bearer.scope)) throw new ServiceError('scope_missing')
   // Anything that is no id at all asks the database like an id that nobody has.
   const id = (isUuid(request.credentialId) ? request.credentialId : newId()) as CredentialId
   const credential = await readCredential(tx, services.binding, id)

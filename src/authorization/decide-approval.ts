@@ -22,6 +22,7 @@ import {
   approvalEvent,
   approvalStatement,
   lockApproval,
+  offeredCeiling,
   requireApprovable,
   writeApproval,
 } from './approval.js'
@@ -34,10 +35,11 @@ type Approve = FrontVerbs['approve']['request']
  * enough. Durable on return, in one transaction: the code is burned, the approval says so, and so does the log. It
  * authorizes nothing yet: whoever asked exchanges it, once.
  * @throws ServiceError `token_unknown`, `token_expired`, `scope_missing`, `approval_unknown` also for one that is
- *   answered already, what `requireApprovable`, `requireCreatable` and `verifyFactors` throw; TamperedRow
+ *   answered already, `remember_not_allowed`, what `requireApprovable`, `requireCreatable` and `verifyFactors` throw;
+ *   TamperedRow
  */
 export async function approve(services: PasskeyServices, request: Approve): Promise<Empty> {
-  const { caller, approval, credential } = await open(services, request)
+  const { caller, approval, credential, ceiling } = await open(services, request)
   let assertion: string | undefined
   const yes = async (tx: Tx, record: Record, evidence: FactorEvidence | undefined) => {
     const { approval: current, now } = await lockApproval(tx, services.binding, { id: approval.id })
@@ -48,6 +50,7 @@ export async function approve(services: PasskeyServices, request: Approve): Prom
     const approved = await writeApproval(tx, services.binding, current, {
       state: 'approved',
       decided_at: now,
+      session_ceiling: ceiling,
       remember: approval.kind === 'service' && approval.way === 'oauth' && request.remember === true,
       evidence: JSON.stringify({ ...evidence, pages: caller.sessionId }),
     })
@@ -57,6 +60,7 @@ export async function approve(services: PasskeyServices, request: Approve): Prom
       facts: {
         ...event.facts,
         remember: approved.remember ? 1 : 0,
+        ...(ceiling === null ? {} : { session: 1, ceiling }),
         ...(evidence === undefined ? {} : { factor: evidence.kind }),
       },
       evidence: {
@@ -79,9 +83,10 @@ export async function approve(services: PasskeyServices, request: Approve): Prom
       const accepted = credential === undefined ? undefined : policyOf(credential).factors
       if (presented === undefined) return matchOneTimeCode(services, caller.signerId, code, accepted)
       if (accepted !== undefined && !accepted.includes('passkey')) return undefined
-      const match = await matchPasskey(services, caller.signerId, presented, approvalChallenge(approval))
+      const agreed = { ...approval, session_ceiling: ceiling }
+      const match = await matchPasskey(services, caller.signerId, presented, approvalChallenge(agreed))
       // Kept whole, with what it was made over, so that an auditor verifies again what was approved.
-      assertion = match && JSON.stringify({ statement: approvalStatement(approval), ...match.assertion })
+      assertion = match && JSON.stringify({ statement: approvalStatement(agreed), ...match.assertion })
       return match
     },
     pin: request.factors.pin ?? '',
@@ -115,6 +120,8 @@ interface Opened {
   readonly approval: Approval
   /** Of signatures, or the one to delete; absent where none is concerned, or where it shall be made. */
   readonly credential: Credential | undefined
+  /** Of a session that the signer lets go on, as he was shown it. */
+  readonly ceiling: number | null
 }
 
 /** What can be refused before anything is compared, with its entry in the log. */
@@ -129,13 +136,19 @@ async function open(services: FactorServices, request: Approve): Promise<Opened>
       if (!isOpen(approval, caller, now)) throw new ServiceError('approval_unknown')
       known = { caller, approval }
       if (approval.way === 'oauth') await requireClient(tx, binding, approval.client_id)
-      if (approval.kind === 'service') return { caller, approval, credential: undefined }
+      if (approval.kind === 'service') {
+        if (request.session !== undefined) throw new ServiceError('remember_not_allowed')
+        return { caller, approval, credential: undefined, ceiling: null }
+      }
       const credential = await requirePossible(tx, services, approval, caller)
+      // The policy may have changed since the page was shown.
+      if (request.session !== undefined && request.session !== (credential && offeredCeiling(credential, approval)))
+        throw new ServiceError('remember_not_allowed')
       if (request.factors.code === undefined && request.factors.assertion === undefined)
         throw new ServiceError('code_missing')
       if (credential !== undefined && credential.pin_hash !== null && request.factors.pin === undefined)
         throw new ServiceError('pin_missing')
-      return { caller, approval, credential }
+      return { caller, approval, credential, ceiling: request.session ?? null }
     })
   } catch (error) {
     if (error instanceof ServiceError && isRefusal(error)) {

@@ -3,14 +3,15 @@ import { type FrontVerbs, type Origin, SCOPE_OF_KIND } from '../activation.js'
 import type { AuditEvent } from '../audit/event.js'
 import type { Record, Tx } from '../audit/transaction-log.js'
 import { isRefusal, reasonOf } from '../binding.js'
+import { policyOf } from '../credentials/policy.js'
 import { ServiceError } from '../errors.js'
-import { callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
+import { type Caller, callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
 import { requireClient } from '../identity/client.js'
 import { newSecretValue, secretHash } from '../identity/secret-value.js'
-import { insertToken, openSession } from '../identity/session.js'
+import { insertToken, openSession, rememberSession } from '../identity/session.js'
 import type { FactorEvidence } from '../identity/verify-factors.js'
 import { type AuthorizationId, type ClientId, type CredentialId, newId, type SessionId, type SignerId } from '../ids.js'
-import { type Approval, lockApproval, requireApprovable, writeApproval } from './approval.js'
+import { type Approval, lockApproval, offeredCeiling, requireApprovable, writeApproval } from './approval.js'
 import { insertAuthorization } from './authorization.js'
 import type { ApprovalServices } from './request-approval.js'
 import { isSpendable, withToken } from './spend-approval.js'
@@ -29,7 +30,7 @@ type Given = Approval & { signer_id: SignerId }
  * Makes an access token of an approval, once: of all who try, one moves it from approved to exchanged, in the
  * transaction that starts the session and writes the token. For signatures the token is the authorization itself.
  * @throws ServiceError `approval_unknown` unless the signer said yes a moment ago and nobody has exchanged it,
- *   `client_unknown`, what `requireApprovable` throws; TamperedRow, also for the client's row
+ *   `client_unknown`, `remember_not_allowed`, what `requireApprovable` throws; TamperedRow, also for the client's row
  */
 export async function exchangeApproval(
   services: ApprovalServices,
@@ -50,10 +51,7 @@ export async function exchangeApproval(
         ...(isSpendable(given.kind) ? { evidence: withToken(given.evidence, request.tokenHash) } : {}),
         ...(given.remember ? { expires_at: new Date(now.getTime() + GRANT_SECONDS * 1000) } : {}),
       })
-      const opened = await openSession(tx, {
-        signer: given.signer_id,
-        client: given.client_id,
-      })
+      const opened = await openAnswered(tx, record, given, origin)
       const hash = Buffer.from(request.tokenHash, 'base64')
       if (given.kind === 'credential') {
         await authorizeApproved(services, tx, record, origin, given, {
@@ -109,15 +107,11 @@ export async function collectApproval(
       }
       const given = await requireGiven(tx, approval, 'handle', now)
       await writeApproval(tx, binding, given, { state: 'exchanged', exchanged_at: now })
-      const [session] = (
-        await tx.query<{ ends_at: Date }>(
-          'select ends_at from paraph.session where id = $1 and ended_at is null and ends_at > paraph.now() for share',
-          [caller.sessionId],
-        )
-      ).rows
-      if (session === undefined) throw new ServiceError('token_expired')
+      const ends = await endOfSession(tx, record, given, caller, origin)
+      if (ends === undefined) throw new ServiceError('token_expired')
       const sad = newSecretValue()
-      const expiresAt = new Date(Math.min(session.ends_at.getTime(), now.getTime() + SAD_SECONDS * 1000))
+      const life = Math.min(ends.getTime(), now.getTime() + SAD_SECONDS * 1000)
+      const expiresAt = given.session_ceiling === null ? new Date(life) : ends
       await authorizeApproved(services, tx, record, origin, given, {
         sadHash: secretHash(sad),
         session: caller.sessionId,
@@ -162,6 +156,31 @@ export async function refreshGrant(
       return { expiresIn: secondsUntil(opened.endsAt, opened.startedAt) }
     }),
   )
+}
+
+/** The session of a token that an answer gives; it lasts longer where the signer chose that further files may follow. */
+async function openAnswered(tx: Tx, record: Record, given: Given, origin: Origin) {
+  const who = { signer: given.signer_id, client: given.client_id }
+  const opened = await openSession(tx, who)
+  if (given.session_ceiling === null) return opened
+  const ends = await rememberSession(tx, record, { ...who, session: opened.session }, origin)
+  return { ...opened, endsAt: ends ?? opened.endsAt }
+}
+
+/** When the session that asked ends, with the answer; undefined where it is over. */
+async function endOfSession(
+  tx: Tx,
+  record: Record,
+  given: Given,
+  { sessionId: session, signerId: signer, clientId: client }: Caller,
+  origin: Origin,
+): Promise<Date | undefined> {
+  if (given.session_ceiling !== null) return rememberSession(tx, record, { session, signer, client }, origin)
+  const { rows } = await tx.query<{ ends_at: Date }>(
+    'select ends_at from paraph.session where id = $1 and ended_at is null and ends_at > paraph.now() for share',
+    [session],
+  )
+  return rows[0]?.ends_at
 }
 
 /** An approval that its signer gave a moment ago, and in a session of our pages that nobody has stopped since. */
@@ -213,6 +232,13 @@ async function authorizeApproved(
 ): Promise<void> {
   const whose = { signer: given.signer_id, credential: given.credential_id as CredentialId }
   const credential = await requireApprovable(tx, binding, given, whose, clock.now())
+  const evidence = given.evidence as string
+  const { factor, kind: how, pin } = JSON.parse(evidence) as FactorEvidence
+  // As the signer answered it: a policy that has changed since may not allow that any more.
+  const ceiling = given.session_ceiling
+  if (ceiling !== null && ceiling !== offeredCeiling(credential, given)) throw new ServiceError('remember_not_allowed')
+  if (how !== 'recovery' && policyOf(credential).factors?.includes(how) === false)
+    throw new ServiceError('approval_unknown')
   const row = {
     id: newId<AuthorizationId>(),
     signer_id: given.signer_id,
@@ -223,21 +249,26 @@ async function authorizeApproved(
     kind: given.digests === null ? ('open' as const) : ('bound' as const),
     digest_algorithm: given.digest_algorithm,
     digests: given.digests,
-    total: given.total as number,
-    evidence: given.evidence as string,
+    total: ceiling ?? (given.total as number),
+    evidence,
     expires_at: way.expiresAt,
     via: way.via,
     approval_id: given.id,
-    session_wide: false,
+    session_wide: ceiling !== null,
   }
   await insertAuthorization(tx, binding, row, { description: given.description, createdAt: way.now })
-  const { factor, kind: how, pin } = JSON.parse(row.evidence) as FactorEvidence
   record({
     type: 'sad.issued',
     outcome: 'ok',
     actor: { kind: 'signer', id: given.signer_id },
     origin,
-    facts: { kind: row.kind, total: row.total, factor: how, pin: pin ? 1 : 0 },
+    facts: {
+      kind: row.kind,
+      total: row.total,
+      ...(ceiling === null ? {} : { session: 1 }),
+      factor: how,
+      pin: pin ? 1 : 0,
+    },
     evidence: {
       client: given.client_id,
       signer: given.signer_id,

@@ -33,7 +33,8 @@ type Row = Authorization & {
 /**
  * CSC `credentials/extendTransaction` (v1 §11.7, v2.2 §11.11): the same authorization under a new SAD, with what is left of
  * its budget. It renews what the signer agreed to; digests he has not agreed to come only under an authorization for a
- * whole session. Durable on return; from then on the old SAD is an unknown one.
+ * whole session. Durable on return; from then on the old SAD is an unknown one. A credential token stays its own SAD: it
+ * can get further digests where it serves a whole session, and nothing else of it is ever renewed.
  * @throws ServiceError `token_unknown`, `token_expired`, what requireUsable throws, `digests_missing`, `digests_empty`,
  *   `digest_length_invalid`, `sad_unknown`, `sad_expired`, `signature_count_too_high`, `digest_not_authorized`; TamperedRow
  */
@@ -42,7 +43,9 @@ export async function extend(services: ExtendServices, request: Request): Promis
   let caller: Caller | undefined
   try {
     return await transactions.transact(async (tx, record) => {
-      const context = await readCallerContext(services, tx, request)
+      // A token that is an authorization speaks for itself, and for no other.
+      const scopes = request.sad === request.bearer ? (['service', 'credential'] as const) : undefined
+      const context = await readCallerContext(services, tx, request, scopes)
       caller = context.caller
       const credential = requireUsable(caller, context.credential, clock.now())
       if (request.digests === undefined && credential.scal === '2') throw new ServiceError('digests_missing')
@@ -50,14 +53,14 @@ export async function extend(services: ExtendServices, request: Request): Promis
 
       const { row, now, ends } = await lockAuthorization(services.binding, tx, request.sad, caller, credential.id)
       const fresh = digests === undefined ? [] : requireAgreed(row, digests, request.digestAlgorithm)
-      const { sad, expires } = await renew(services.binding, tx, row, fresh, now, ends)
+      const { sad, expires } = await renew(services.binding, tx, row, request.sad, fresh, now, ends)
       record({
         type: 'sad.extended',
         outcome: 'ok',
         actor: { kind: 'signer', id: caller.signerId },
         origin: request.origin,
         facts: { left: row.total - row.used },
-        evidence: { ...callerEvidence(caller, credential.id), authorization: row.id },
+        evidence: { ...callerEvidence(caller, credential.id), session: row.session_id, authorization: row.id },
         ...(fresh.length === 0 ? {} : { digests: fresh }),
       })
       return { sad, expiresIn: Math.floor((expires - now.getTime()) / 1000) }
@@ -96,9 +99,8 @@ async function lockAuthorization(
     row === undefined ||
     row.signer_id !== caller.signerId ||
     row.client_id !== caller.clientId ||
-    row.session_id !== caller.sessionId ||
     row.credential_id !== credential ||
-    row.via !== 'session'
+    (row.via === 'session' ? row.session_id !== caller.sessionId : !row.session_wide)
   ) {
     throw new ServiceError('sad_unknown')
   }
@@ -112,7 +114,8 @@ async function lockAuthorization(
     [row.session_id],
   )
   const [live] = session.rows
-  if (live === undefined) throw new ServiceError('token_expired')
+  // The caller's own session is alive; that of a token used as a SAD is no business of his.
+  if (live === undefined) throw new ServiceError(row.session_id === caller.sessionId ? 'token_expired' : 'sad_unknown')
   if (row.revoked_at !== null) throw new ServiceError('sad_unknown')
   if (row.expires_at.getTime() <= live.now.getTime()) throw new ServiceError('sad_expired')
   if (row.used >= row.total) throw new ServiceError('sad_unknown')
@@ -138,11 +141,12 @@ async function renew(
   binding: RowBinding,
   tx: Tx,
   row: Row,
+  old: string,
   fresh: readonly Uint8Array[],
   now: Date,
   ends: Date,
 ): Promise<{ sad: string; expires: number }> {
-  const sad = newSecretValue()
+  const sad = row.via === 'token' ? old : newSecretValue()
   const latest = Math.min(
     now.getTime() + SAD_SECONDS * 1000,
     row.created_at.getTime() + LONGEST_SECONDS * 1000,

@@ -3,11 +3,14 @@ import type { Tx } from '../audit/transaction-log.js'
 import { TamperedRow } from '../binding.js'
 import type { Credential } from '../credentials/credential.js'
 import { readCredential } from '../credentials/credential-store.js'
+import { policyOf } from '../credentials/policy.js'
 import { ServiceError } from '../errors.js'
+import type { FactorKind } from '../factor-kind.js'
 import { requirePageCaller } from '../identity/account.js'
 import type { Caller } from '../identity/caller.js'
 import { requireClient } from '../identity/client.js'
 import { type PasskeyServices, passkeyRequest } from '../identity/passkey.js'
+import { REMEMBERED_SECONDS } from '../identity/session.js'
 import { type CredentialId, isUuid, type SignerId } from '../ids.js'
 import {
   APPROVAL_COLUMNS,
@@ -16,6 +19,7 @@ import {
   approvalFields,
   comparisonCode,
   lockApproval,
+  offeredCeiling,
   requireApprovable,
   writeApproval,
 } from './approval.js'
@@ -106,10 +110,9 @@ async function show(services: ReadServices, tx: Tx, approval: Approval, now: Dat
   const client = approval.way === 'oauth' ? await requireClient(tx, binding, approval.client_id) : undefined
   const credential =
     approval.credential_id === null ? undefined : await readCredential(tx, binding, approval.credential_id)
+  const ceiling = credential && offeredCeiling(credential, approval)
   // Whoever is shown it has claimed it.
   const signer = approval.signer_id as SignerId
-  const passkey =
-    approval.kind === 'service' ? undefined : await passkeyRequest(services, tx, signer, approvalChallenge(approval))
   return {
     approvalId: approval.id,
     state: approval.state === 'approved' ? 'approved' : 'pending',
@@ -117,13 +120,14 @@ async function show(services: ReadServices, tx: Tx, approval: Approval, now: Dat
     clientId: approval.client_id,
     client: client?.name ?? (await nameOf(tx, approval)),
     signerId: signer,
-    ...(credential === undefined ? {} : { credential: factsOf(credential) }),
+    ...(credential === undefined ? {} : { credential: await factsOf(tx, credential) }),
     ...(approval.kind === 'creation' ? { creation: await toBeMade(tx, approval, signer) } : {}),
     ...(approval.total === null ? {} : { numSignatures: approval.total }),
     labels: [...(approval.labels ?? [])],
     ...(approval.description === null ? {} : { description: approval.description }),
     comparison: comparisonCode(approval),
-    ...(passkey === undefined ? {} : { passkey }),
+    ...(await passkeyOf(services, tx, approval, signer, credential)),
+    ...(ceiling === undefined ? {} : { session: { ceiling, minutes: REMEMBERED_SECONDS / 60 } }),
     expiresIn: Math.floor((approval.expires_at.getTime() - now.getTime()) / 1000),
   }
 }
@@ -142,11 +146,39 @@ async function nameOf(tx: Tx, approval: Approval): Promise<string> {
   return rows[0]?.name ?? ''
 }
 
-function factsOf(credential: Credential): NonNullable<Shown['credential']> {
+/** What a passkey of the signer is asked for, if the credential accepts one, where one is concerned. */
+async function passkeyOf(
+  services: ReadServices,
+  tx: Tx,
+  approval: Approval,
+  signer: SignerId,
+  credential: Credential | undefined,
+): Promise<Pick<Shown, 'passkey'>> {
+  if (approval.kind === 'service' || (credential !== undefined && !accepts(credential, 'passkey'))) return {}
+  const passkey = await passkeyRequest(services, tx, signer, approvalChallenge(approval))
+  if (passkey === undefined) return {}
+  const ceiling = credential && offeredCeiling(credential, approval)
+  if (ceiling === undefined) return { passkey }
+  const sessionChallenge = approvalChallenge({ ...approval, session_ceiling: ceiling }).toString('base64url')
+  return { passkey: { ...passkey, sessionChallenge } }
+}
+
+const accepts = (credential: Credential, kind: FactorKind) => policyOf(credential).factors?.includes(kind) ?? true
+
+async function hasApp(tx: Tx, { signer_id }: Credential): Promise<boolean> {
+  const { rows } = await tx.query(
+    `select from paraph.factor where signer_id = $1 and kind = 'totp' and state = 'active' limit 1`,
+    [signer_id],
+  )
+  return rows.length > 0
+}
+
+async function factsOf(tx: Tx, credential: Credential): Promise<NonNullable<Shown['credential']>> {
   return {
     credentialId: credential.id,
     subject: credential.subject_dn ?? '',
     ...(credential.description === null ? {} : { description: credential.description }),
     pin: credential.pin_hash !== null,
+    code: accepts(credential, 'totp') && (await hasApp(tx, credential)),
   }
 }

@@ -4,6 +4,8 @@ import type { AuditEvent } from '../audit/event.js'
 import type { TransactionLog, Tx } from '../audit/transaction-log.js'
 import { isRefusal, type RowBinding, reasonOf } from '../binding.js'
 import type { Clock } from '../clock.js'
+import type { Credential } from '../credentials/credential.js'
+import { policyOf } from '../credentials/policy.js'
 import { algorithmOfLength, DIGEST_LENGTH } from '../digest.js'
 import { ServiceError } from '../errors.js'
 import { type Caller, callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
@@ -41,7 +43,8 @@ const HANDLE_SECONDS = 300
  * before somebody has signed in, nobody learns which credentials exist.
  * @throws ServiceError `client_unknown`, `token_unknown`, `token_expired`, `scope_missing`, `credential_unknown`,
  *   `credential_disabled`, `certificate_expired`, `signature_count_invalid`, `signature_count_too_high`,
- *   `digests_missing`, `digests_empty`, `digest_length_invalid`, `parameter_invalid`; TamperedRow
+ *   `digests_missing`, `digests_empty`, `digest_length_invalid`, `parameter_invalid`, `code_missing` for a handle that nothing
+ *   could answer; TamperedRow
  */
 export async function requestApproval(
   services: ApprovalServices & { readonly certifies: boolean },
@@ -56,7 +59,8 @@ export async function requestApproval(
       const credential = request.kind === 'service' || wish !== null ? null : credentialOf(request)
       if (asker.caller !== undefined && credential !== null) {
         const named = { ...asked, kind: request.kind, client_id: asker.caller.clientId }
-        await requireApprovable(tx, binding, named, { signer: asker.caller.signerId, credential }, clock.now())
+        const whose = { signer: asker.caller.signerId, credential }
+        requireOnPages(await requireApprovable(tx, binding, named, whose, clock.now()))
       }
       const approval = await insertApproval(tx, binding, request, asker, asked, credential, wish)
       record(approvalEvent('approval.requested', approval, request.origin, approval.session_id))
@@ -70,6 +74,14 @@ export async function requestApproval(
   } catch (error) {
     if (error instanceof ServiceError && isRefusal(error)) await transactions.append(refused(request, error))
     throw error
+  }
+}
+
+/** @throws ServiceError `code_missing` where nothing that the credential accepts can be presented on our pages */
+function requireOnPages(credential: Credential): void {
+  const { factors } = policyOf(credential)
+  if (factors !== undefined && !factors.some((kind) => kind === 'totp' || kind === 'passkey')) {
+    throw new ServiceError('code_missing')
   }
 }
 
@@ -175,6 +187,7 @@ async function insertApproval(
     expires_at: new Date(Math.min(until, ends_at?.getTime() ?? until)),
     decided_at: null,
     exchanged_at: null,
+    session_ceiling: null,
   }
   const bound = { ...row, binding: binding.mac('approval', approvalFields(row)) }
   await tx.query(

@@ -106,9 +106,15 @@ interface Assigned {
 
 const NOBODYS = '00000000-0000-0000-0000-000000000000'
 
-/** In a remembered session hashes need not be named beforehand, whatever the credential says otherwise. */
+/**
+ * In a remembered session hashes need not be named beforehand, whatever the credential says otherwise; nor with a credential
+ * token that its client can use in any session.
+ */
 const scalIn = (session: string) => `case when exists (select from paraph.authorization a
-    where a.session_id = ${session} and a.credential_id = c.id and a.session_wide and a.revoked_at is null
+    join paraph.session own on own.id = a.session_id and own.ended_at is null
+    where (a.session_id = ${session} or (a.via = 'token' and a.signer_id = c.signer_id
+        and a.client_id = (select s.client_id from paraph.session s where s.id = ${session})))
+      and a.credential_id = c.id and a.session_wide and a.revoked_at is null
       and a.expires_at > paraph.now() and a.used < a.total) then '1' else scal end as scal`
 
 const FACTORS = `c.policy::jsonb -> 'factors' as accepted, coalesce((

@@ -617,7 +617,8 @@ export interface paths {
          * A new SAD for the same agreement
          * @description Gives another SAD for what is left of an agreement, and the old one is no longer known. The number of signatures
          *     never grows. Hashes that were not agreed to are added only to the agreement of a remembered session; any other is
-         *     renewed with those that it has, for at most 900 seconds from the agreement on.
+         *     renewed with those that it has, for at most 900 seconds from the agreement on. An access token of scope
+         *     `credential` whose signer chose that further files may follow is its own SAD, and the answer names it again.
          */
         post: operations["v1ExtendTransaction"];
         delete?: never;
@@ -639,7 +640,8 @@ export interface paths {
          * A new SAD for the same agreement
          * @description Gives another SAD for what is left of an agreement, and the old one is no longer known. The number of signatures
          *     never grows. Hashes that were not agreed to are added only to the agreement of a remembered session; any other is
-         *     renewed with those that it has, for at most 900 seconds from the agreement on.
+         *     renewed with those that it has, for at most 900 seconds from the agreement on. An access token of scope
+         *     `credential` whose signer chose that further files may follow is its own SAD, and the answer names it again.
          */
         post: operations["v2ExtendTransaction"];
         delete?: never;

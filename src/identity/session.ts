@@ -6,7 +6,7 @@ import { newSecretValue, secretHash } from './secret-value.js'
 /** A session starts at login and lasts this long, in seconds. */
 const SESSION_SECONDS = 180
 /** A remembered session lasts so long from the last verified code on, and so long from its start at most, in seconds. */
-const REMEMBERED_SECONDS = 30 * 60
+export const REMEMBERED_SECONDS = 30 * 60
 const LONGEST_SECONDS = 2 * 3600
 /** How long a refresh token can open a new session, in seconds. */
 const REFRESH_SECONDS = 30 * 24 * 3600
@@ -117,7 +117,12 @@ export async function startSession(
  * beyond two hours from its start.
  * @returns the new end, or undefined when the session is over
  */
-export async function rememberSession(tx: Tx, session: SessionId): Promise<Date | undefined> {
+export async function rememberSession(
+  tx: Tx,
+  record: Record,
+  { session, signer, client }: { session: SessionId; signer: SignerId; client: ClientId },
+  origin: Origin,
+): Promise<Date | undefined> {
   // Tokens before sessions, as everybody locks them who ends either.
   await tx.query(`select from paraph.token where session_id = $1 and kind = 'access' for update`, [session])
   const { rows } = await tx.query<{ ends_at: Date }>(
@@ -131,7 +136,17 @@ export async function rememberSession(tx: Tx, session: SessionId): Promise<Date 
       where s.id = $1 and t.session_id = s.id and t.kind = 'access' and t.revoked_at is null`,
     [session],
   )
-  return rows[0]?.ends_at
+  const ends = rows[0]?.ends_at
+  if (ends !== undefined) {
+    record({
+      type: 'auth.session_extended',
+      outcome: 'ok',
+      actor: { kind: 'signer', id: signer },
+      origin,
+      evidence: { client, signer, session },
+    })
+  }
+  return ends
 }
 
 /**

@@ -123,7 +123,7 @@ const schemas: Record<FrontVerb, object> = {
   listApprovals: object({ origin, bearer: value }),
   approve: object(
     { origin, bearer: value, approvalId: value, factors: object({}, { code: value, pin: value, assertion: value }) },
-    { remember: { type: 'boolean' }, browser: value },
+    { remember: { type: 'boolean' }, session: { type: 'integer', minimum: 0 }, browser: value },
   ),
   deny: object({ origin, bearer: value, approvalId: value }),
   exchange: object({ origin, name: value, tokenHash: sha256 }, { confirmation }),

@@ -118,7 +118,7 @@ describe('an approval for signatures', () => {
         clientId,
         client: 'Signing app',
         signerId: shown.signerId,
-        credential: { credentialId: credential, subject: '', pin: false },
+        credential: { credentialId: credential, subject: '', pin: false, code: true },
         numSignatures: 1,
         labels: ['Contract.pdf'],
         description: 'A contract',
@@ -417,6 +417,7 @@ describe('a superuser of the database', () => {
       { decided_at: new Date(service.clock.now() + 60_000) },
       { evidence: JSON.stringify({ factor: randomUUID(), step: 1, pin: false }) },
       { remember: true },
+      { session_ceiling: 1000 },
     ]) {
       if ('name_hash' in columns) await put('approval', pending.approvalId, { name_hash: Buffer.alloc(32) })
       await put('approval', asked.approvalId, columns)

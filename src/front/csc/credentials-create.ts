@@ -16,7 +16,7 @@ export function createDoors({ sam, db, config }: FrontServices, health: Health) 
         if (body.credentialInfo === false) return { credentialID }
         const row = await db.credential(caller, credentialID)
         if (row === undefined) throw new ServiceError('internal')
-        return { credentialID, ...credentialV2(row, detailOf(body, config.lang)) }
+        return { credentialID, ...credentialV2(row, detailOf(body, config)) }
       },
       () => health.demo(),
     ),

@@ -129,6 +129,7 @@ async function approve(
         ...(form.pin === undefined ? {} : { pin: form.pin }),
       },
       remember: form.remember === 'yes',
+      ...(form.session === undefined ? {} : { session: wholeNumber(form.session) }),
       ...(browser === undefined ? {} : { browser }),
     })
     return undefined
@@ -141,11 +142,17 @@ async function approve(
             code_locked: texts.codeLocked,
             pin_rejected: texts.pinWrong,
             pin_missing: texts.pinWrong,
+            remember_not_allowed: texts.sessionRefused,
           }[error.code as string]
         : undefined
     if (problem === undefined) throw error
     return problem
   }
+}
+
+/** What is none of ours is 0, which was never offered. */
+function wholeNumber(text: string): number {
+  return /^[0-9]{1,9}$/.test(text) ? Number(text) : 0
 }
 
 interface WayBack {
@@ -224,9 +231,7 @@ ${shown.kind === 'credential' ? facts(request, shown) : undefined}
 ${shown.kind === 'deletion' ? whatGoes(request, shown) : undefined}
 ${shown.creation === undefined ? undefined : whatComes(request, shown, shown.creation)}
 ${passkeyForm(request, action, shown)}
-<form class="card" method="post" action="${action}">${formStart(request)}
-${shown.kind === 'service' ? remember(request) : factors(request, shown)}
-<div class="actions"><button name="answer" value="yes">${yes}</button></div></form>
+${yesForm(request, action, shown, yes)}
 <form method="post" action="${action}">${formStart(request)}<div class="actions"><button class="danger" name="answer" value="no">${texts.deny}</button></div></form>`,
   }
 }
@@ -266,7 +271,22 @@ ${named.length === 0 ? undefined : html`<ul class="files">${named.map((label) =>
 <h2>${texts.comparison}</h2><p class="compare">${comparison}</p><p class="hint">${texts.comparisonHint}</p></section>`
 }
 
-function factors({ texts }: PageRequest, { credential }: ShownApproval): Html {
+/** With nothing that could agree there is no yes, and whoever has only a passkey here is told what that needs. */
+function yesForm(request: PageRequest, action: string, shown: ShownApproval, yes: string): Html {
+  const { texts } = request
+  if (shown.credential?.code === false) {
+    return shown.passkey === undefined
+      ? html`<p class="message bad" role="alert">${texts.noFactor}</p>`
+      : html`<noscript><p class="message bad">${texts.needsScript}</p></noscript>`
+  }
+  return html`<form class="card" method="post" action="${action}">${formStart(request)}
+${shown.kind === 'service' ? remember(request) : factors(request, shown)}
+<div class="actions"><button name="answer" value="yes">${yes}</button></div></form>`
+}
+
+function factors(request: PageRequest, shown: ShownApproval): Html {
+  const { texts } = request
+  const { credential } = shown
   const code = field({
     name: 'code',
     label: texts.code,
@@ -275,17 +295,26 @@ function factors({ texts }: PageRequest, { credential }: ShownApproval): Html {
     autocomplete: 'one-time-code',
   })
   const pin = field({ name: 'pin', label: texts.pin, type: 'password', autocomplete: 'off' })
-  return html`${code}${credential?.pin === true ? pin : undefined}`
+  return html`${code}${credential?.pin === true ? pin : undefined}${goesOn(request, shown, 'session')}`
+}
+
+/** Never ticked for the signer either. What it says of the limits comes back with it, and must still be so. */
+function goesOn({ texts }: PageRequest, { session }: ShownApproval, id: string): Html | undefined {
+  if (session === undefined) return undefined
+  const { ceiling, minutes } = session
+  return html`<label class="choice" for="${id}"><input type="checkbox" id="${id}" name="session" value="${ceiling}" aria-describedby="${id}-hint"> ${texts.session}</label>
+<p class="hint" id="${id}-hint">${texts.sessionHint(minutes, ceiling)}</p>`
 }
 
 /** Without scripts it stays hidden, and the code is the way. */
-function passkeyForm(request: PageRequest, action: string, { passkey, credential }: ShownApproval): Html | undefined {
+function passkeyForm(request: PageRequest, action: string, shown: ShownApproval): Html | undefined {
   const { texts } = request
+  const { passkey, credential } = shown
   if (passkey === undefined) return undefined
   const pin = field({ name: 'pin', id: 'passkey-pin', label: texts.pin, type: 'password', autocomplete: 'off' })
   return html`<form class="card" method="post" action="${action}" hidden data-passkey="${JSON.stringify(passkey)}">${formStart(request)}
 <input type="hidden" name="response" value=""><input type="hidden" name="answer" value="yes">
-<p class="message bad" role="alert" data-failed hidden>${texts.passkeyUsed}</p>${credential?.pin === true ? pin : undefined}
+<p class="message bad" role="alert" data-failed hidden>${texts.passkeyUsed}</p>${credential?.pin === true ? pin : undefined}${goesOn(request, shown, 'passkey-session')}
 <div class="actions"><button>${texts.approveByPasskey}</button></div></form>`
 }
 

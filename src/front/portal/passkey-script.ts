@@ -3,6 +3,7 @@ import { hash } from 'node:crypto'
 /**
  * The only script of our pages: without it everything works but passkeys. A form with `data-passkey` holds in that
  * attribute what the browser is to be asked, as JSON with base64url members, and in its field `response` goes the answer.
+ * With its box `session` ticked it is another challenge.
  */
 export const PASSKEY_SCRIPT = `const bytes = (text) => Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
 const text = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer))).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
@@ -38,6 +39,7 @@ for (const form of document.querySelectorAll('form[data-passkey]')) {
     failed.hidden = true;
     try {
       const ask = JSON.parse(form.dataset.passkey);
+      if (form.elements.session?.checked) ask.challenge = ask.sessionChallenge;
       field.value = JSON.stringify(await (ask.userId ? create(ask) : get(ask)));
       form.requestSubmit();
     } catch {

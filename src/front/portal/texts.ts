@@ -139,6 +139,12 @@ const en = {
     `${client} wants to see your certificates and to ask for your signatures. It cannot sign without you.`,
   letIn: 'Let it in',
   rememberClient: 'Do not ask me again for 30 days. I can still take this back.',
+  session: 'Also sign further files for this application without asking me again',
+  sessionHint: (minutes: number, ceiling: number) =>
+    `For ${minutes} minutes at most, and ${ceiling} signatures at most, these included. You will not see those files here first. You can stop it at any time in your account.`,
+  sessionRefused: 'This cannot be agreed to any more. Look at the page again: what it offers has changed.',
+  noFactor:
+    'This certificate does not take any way to agree that you have set up. Say no here, and add an authenticator in your account or ask whoever manages your certificate.',
   askGone: 'This question is answered already, or waited too long. Please begin again in the application.',
   askNotYours:
     'The application asks for a certificate that is not yours. Sign out, and in again as whoever it is meant for.',
@@ -304,6 +310,12 @@ const pl: Texts = {
     `${client} chce widzieć Twoje certyfikaty i prosić o Twoje podpisy. Bez Ciebie nie może niczego podpisać.`,
   letIn: 'Daj dostęp',
   rememberClient: 'Nie pytaj mnie ponownie przez 30 dni. Nadal mogę to cofnąć.',
+  session: 'Podpisuj też kolejne pliki dla tej aplikacji bez ponownego pytania',
+  sessionHint: (minutes, ceiling) =>
+    `Najwyżej przez ${minutes} minut i najwyżej ${ceiling} podpisów, łącznie z tymi. Tych plików nie zobaczysz tu wcześniej. W każdej chwili możesz to zatrzymać na swoim koncie.`,
+  sessionRefused: 'Na to nie można już wyrazić zgody. Obejrzyj stronę jeszcze raz: zmieniło się to, co proponuje.',
+  noFactor:
+    'Ten certyfikat nie przyjmuje żadnego ze sposobów potwierdzania, które masz. Odmów tutaj i dodaj sposób na swoim koncie albo zapytaj osobę, która zarządza Twoim certyfikatem.',
   askGone: 'Na to pytanie już odpowiedziano albo czekało zbyt długo. Zacznij ponownie w aplikacji.',
   askNotYours: 'Aplikacja prosi o certyfikat, który nie należy do Ciebie. Wyloguj się i zaloguj jako właściwa osoba.',
   waiting: 'Czeka na Twoją odpowiedź',
