@@ -576,7 +576,7 @@ export type AdminVerb = keyof AdminVerbs
  * What a stranger can ask, with a password or a value that he makes up. These share lanes, so that no number of them takes
  * the places in the queues which authorizations wait in; what is too much is refused before an attempt is counted.
  */
-export const STRANGERS_LANE: { readonly [V in FrontVerb]?: 'password' | 'value' } = {
+export const STRANGERS_LANE: { readonly [V in FrontVerb]?: 'password' | 'value' | 'end' } = {
   login: 'password',
   signIn: 'password',
   recover: 'password',
@@ -596,6 +596,9 @@ export const STRANGERS_LANE: { readonly [V in FrontVerb]?: 'password' | 'value' 
   listApprovals: 'value',
   approve: 'value',
   deny: 'value',
+  // Too. Apart, so that whoever wants to end something does not wait for what strangers ask.
+  revoke: 'end',
+  stop: 'end',
 }
 
 export interface RequestFrame {

@@ -1,4 +1,4 @@
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import type { Json } from './values.js'
 
@@ -27,9 +27,7 @@ const PATIENCE_MS = 120_000
  */
 export function startAdapter(file: string): Adapter {
   const [command, args] = /\.m?js$/.test(file) ? [process.execPath, [file]] : [file, []]
-  const child = spawn(command, args, {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  }) as unknown as ChildProcessWithoutNullStreams
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] })
   const waiting: { resolve: (answer: string) => void; reject: (cause: Error) => void }[] = []
   let over: Error | undefined
   const end = (cause: Error) => {

@@ -26,8 +26,8 @@ export interface SamClientOptions {
 }
 
 /**
- * Most requests in flight that strangers can make; more than the lanes of a few workers hold. The rest of the places are
- * for callers who are known.
+ * Most requests in flight that strangers can make, and as many that end something; more than the lanes of a few workers
+ * hold. The rest of the places are for callers who are known.
  */
 const MOST_OF_STRANGERS = 256
 const DEADLINE = 10_000
@@ -46,15 +46,17 @@ export function createSamClient(options: SamClientOptions): SamClient & { close(
     return connections.filter(({ live }) => live).sort((a, b) => cost(a) - cost(b))[0]
   }
 
-  let ofStrangers = 0
+  const ofStrangers = { end: 0, other: 0 }
   async function inBounds<T>(verb: FrontVerb, ask: () => Promise<T>): Promise<T> {
-    if (STRANGERS_LANE[verb] === undefined) return ask()
-    if (ofStrangers >= MOST_OF_STRANGERS) throw new ServiceError('overloaded', { retryAfter: 1 })
-    ofStrangers++
+    const lane = STRANGERS_LANE[verb]
+    if (lane === undefined) return ask()
+    const which = lane === 'end' ? 'end' : 'other'
+    if (ofStrangers[which] >= MOST_OF_STRANGERS) throw new ServiceError('overloaded', { retryAfter: 1 })
+    ofStrangers[which]++
     try {
       return await ask()
     } finally {
-      ofStrangers--
+      ofStrangers[which]--
     }
   }
 

@@ -138,6 +138,7 @@ export async function matchPasskey(
   const publicKey = await hsm.unseal(factor.sealed_secret, factorAssociatedData(factor))
   try {
     const { verified, authenticationInfo } = await verifyAuthenticationResponse({
+      // Whatever came: the library looks at every member, and throws for what is missing.
       response: response as unknown as Parameters<typeof verifyAuthenticationResponse>[0]['response'],
       expectedChallenge: Buffer.from(challenge).toString('base64url'),
       expectedOrigin: relyingParty.origin,
@@ -196,6 +197,7 @@ async function registrationOf(party: RelyingParty, text: string, challenge: stri
   if (response === undefined) return undefined
   try {
     const { verified, registrationInfo } = await verifyRegistrationResponse({
+      // Whatever came, as above.
       response: response as unknown as Parameters<typeof verifyRegistrationResponse>[0]['response'],
       expectedChallenge: challenge,
       expectedOrigin: party.origin,

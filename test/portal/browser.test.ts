@@ -4,6 +4,7 @@ import { createHash, createPublicKey, randomBytes, verify } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { after, before, describe, test } from 'node:test'
+import type { PolicyArguments } from '../../src/activation.js'
 import {
   type Browser,
   type BrowserContextOptions,
@@ -100,8 +101,8 @@ interface Asked {
 }
 
 /** An application sends the signer to us, who sees who asks for what, and the comparison code. */
-async function askFor(page: Page, signer: TestSigner): Promise<Asked> {
-  const credential = await service.newCredential(signer, 'p-256', { description: 'My key' })
+async function askFor(page: Page, signer: TestSigner, policy: PolicyArguments = {}): Promise<Asked> {
+  const credential = await service.newCredential(signer, 'p-256', { description: 'My key', ...policy })
   const client = await register(service, { redirectUris: [redirect] })
   const hashes = service.digests(`one of ${credential}`, `two of ${credential}`)
   const verifier = randomBytes(32).toString('base64url')
@@ -125,6 +126,21 @@ async function askFor(page: Page, signer: TestSigner): Promise<Asked> {
   for (const part of ['Signing app', 'My key', 'Two contracts']) assert.ok(text.includes(part), part)
   assert.match(await page.locator('.compare').innerText(), /^\d{6}$/)
   return { page, credential, hashes, verifier, client }
+}
+
+async function askToDelete(page: Page, credentialID: string): Promise<void> {
+  const scopes = ['service', 'credential', 'credential-deletion']
+  const { clientId } = await register(service, { redirectUris: [redirect], scopes } as object)
+  const query = new URLSearchParams({
+    response_type: 'code',
+    client_id: clientId,
+    redirect_uri: redirect,
+    scope: 'credential-deletion',
+    code_challenge: createHash('sha256').update(clientId).digest('base64url'),
+    code_challenge_method: 'S256',
+    credentialID,
+  })
+  await page.goto(`${service.publicUrl}/oauth2/authorize?${query}`)
 }
 
 /** The way back, the token, and as many signatures as were approved. */
@@ -190,6 +206,49 @@ function coseToJwk(cose: Buffer) {
   return { kty: 'EC', crv: 'P-256', x: coordinate(0x21), y: coordinate(0x22) }
 }
 
+/** By a handle, as the client `basic`; the signer finds it on the account page. */
+async function askByHandle(page: Page, signer: TestSigner, policy: PolicyArguments = {}) {
+  const credentialID = await service.newCredential(signer, 'p-256', { description: 'My key', ...policy })
+  const hashes = service.digests(`by handle for ${credentialID}`)
+  const bearer = await service.login(signer)
+  const { status, body } = await service.post(
+    '/csc/v2/credentials/authorize',
+    {
+      ...{ credentialID, numSignatures: 1, hashes, hashAlgorithmOID: SHA256, description: 'A lease' },
+      authData: [{ id: 'APPROVAL' }],
+    },
+    { bearer },
+  )
+  assert.equal(status, 202, JSON.stringify(body))
+  keepSecret(body.handle)
+  await signIn(page, signer, unseen)
+  // The newest is the last of those that wait.
+  const waiting = page.locator('a[href^="/portal/answer/"]').last()
+  await checkPage(page)
+  await waiting.click()
+  await page.waitForURL(/portal.answer/)
+  assert.equal(await page.locator('.compare').innerText(), body.comparison, 'the code that the client was told')
+  await checkPage(page)
+  const collect = async () => {
+    await service.moveClock(2_000)
+    return (await service.post('/csc/v2/credentials/authorizeCheck', { handle: body.handle }, { bearer })).body
+  }
+  return { credentialID, hashes, bearer, collect }
+}
+
+/** What the passkey last signed, as the log keeps it, a line each. */
+async function lastStatement(): Promise<string[]> {
+  const { rows } = await (await service.owner()).query(
+    `select o.fields from audit.entry e join audit.event_type t on t.ev = e.ev join audit.opening o on o.idx = e.idx
+      where t.name = 'approval.granted' and o.class = 1 and o.fields like '%assertion%' order by e.idx desc limit 1`,
+  )
+  const opened = Object.fromEntries(JSON.parse(rows[0]?.fields)) as Record<string, string>
+  const { statement, response } = JSON.parse(opened.assertion ?? '')
+  const { challenge } = JSON.parse(Buffer.from(response.response.clientDataJSON, 'base64url').toString())
+  assert.equal(challenge, createHash('sha256').update(statement).digest('base64url'))
+  return statement.split('\n')
+}
+
 for (const [name, options] of [
   ['a phone, in Polish', { ...PHONE, locale: 'pl-PL' }],
   ['a desktop, in English, in the dark', { ...DESKTOP, locale: 'en-GB', colorScheme: 'dark' }],
@@ -243,6 +302,60 @@ for (const [name, options] of [
       await page.locator('form[data-passkey] button').click()
       await signed(asked)
       await approvedAsWritten(asked)
+      await page.goto(`${service.publicUrl}/portal`)
+
+      // For the session: an unticked box, which is part of what the passkey signs.
+      const policy = { sessionWide: true, sessionCeiling: 7, sessionClients: ['basic'] }
+      const wide = await askByHandle(page, signer, policy)
+      const boxes = page.locator('input[name=session]')
+      assert.deepEqual([await boxes.count(), await page.locator('input[name=session]:checked').count()], [2, 0])
+      await page.locator('#passkey-session').check()
+      await page.locator('form[data-passkey] button').click()
+      await page.waitForURL(/done=approved/)
+      await checkPage(page)
+      const [tag, ...lines] = await lastStatement()
+      assert.deepEqual([tag, ...lines.slice(7, 9)], ['paraph/approve-session/v1', '7', '1800'])
+      const { SAD, expiresIn } = await wide.collect()
+      keepSecret(SAD)
+      assert.ok(expiresIn > 1780)
+
+      // And the other way about: what the passkey signed is not what the form says.
+      const narrow = await askByHandle(page, signer, policy)
+      await page.evaluate(`{
+        const { dataset } = document.querySelector('form[data-passkey]')
+        const ask = JSON.parse(dataset.passkey)
+        dataset.passkey = JSON.stringify({ ...ask, sessionChallenge: ask.challenge })
+      }`)
+      await page.locator('#passkey-session').check()
+      await page.locator('form[data-passkey] button').click()
+      await page.waitForSelector('.message.bad')
+      assert.deepEqual(Object.keys(await narrow.collect()), ['handle'], 'it still waits')
+
+      // Not accepted: not offered, and not taken by whoever had the page open before.
+      const late = await askByHandle(page, signer)
+      await service.admin('credential.policy', { credentialID: late.credentialID, factors: ['totp'] })
+      await page.locator('form[data-passkey] button').click()
+      await page.waitForSelector('.message.bad')
+      assert.deepEqual(Object.keys(await late.collect()), ['handle'], 'it still waits')
+      await page.reload()
+      assert.equal(await page.locator('form[data-passkey]').count(), 0)
+      await page.fill('#code', await service.freshCode(signer))
+      await page.locator('button[value=yes]').click()
+      await page.waitForURL(/done=approved/)
+      keepSecret((await late.collect()).SAD)
+
+      await service.admin('credential.policy', { credentialID: late.credentialID, factors: ['passkey'] })
+      await askFor(page, signer, { factors: ['passkey'] })
+      assert.equal(await page.locator('#code').count(), 0)
+      await checkPage(page)
+      await askFor(page, signer, { factors: ['sms'] })
+      assert.equal(await page.locator('button[value=yes]').count(), 0)
+      await checkPage(page)
+      await askToDelete(page, late.credentialID)
+      await checkPage(page)
+      await page.goto(`${service.publicUrl}/oauth2/authorize?client_id=nobody`)
+      assert.match(await page.locator('main').innerText(), /invalid_client/)
+      await checkPage(page)
       await page.context().close()
       const { rows } = await (await service.owner()).query(
         `select kind from paraph.factor f join paraph.signer g on g.id = f.signer_id where g.login = $1 and f.state = 'active' order by kind`,

@@ -198,6 +198,34 @@ test('however many guess passwords, a signer who is logged in is never sent away
   }
 })
 
+test('however many sign out of what they invented, authorizations do not wait for it', async () => {
+  const credentialID = service.credentials['p-256'] as string
+  const bearer = await service.login()
+  const seen = new Set<number>()
+  for (const path of ['/portal/sign-out', '/portal/account/stop']) {
+    const hashes = digests(`among those who leave ${path}`, 1)
+    const code = await service.freshCode()
+    const leaving = Array.from({ length: 700 }, async () => {
+      const answer = await fetch(`${service.urls[0]}${path}`, {
+        method: 'POST',
+        redirect: 'manual',
+        headers: {
+          'content-type': 'application/x-www-form-urlencoded',
+          cookie: `paraph-form=invented; paraph-session=${randomUUID()}`,
+        },
+        body: 'form=invented',
+      })
+      await answer.text()
+      seen.add(answer.status)
+    })
+    const sad = await service.authorize(bearer, credentialID, hashes, { code })
+    const answer = await service.signHash(bearer, credentialID, sad, hashes, { signAlgo: ECDSA_WITH['sha-256'] })
+    assert.equal(answer.status, 200, JSON.stringify(answer.body))
+    await Promise.all(leaving)
+  }
+  assert.deepEqual([...seen].sort(), [303, 503])
+})
+
 test('refused logins are counted together, and what was only counted is in the log in the end', async () => {
   const failures = (world: World) => world.of('auth.login_failed')
   const counted = (world: World) => failures(world).reduce((sum, { leaf }) => sum + Number(leaf.f?.count), 0)

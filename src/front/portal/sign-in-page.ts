@@ -45,7 +45,8 @@ const signIn: PageHandler = async ({ sam }, request) => {
 const signOut: PageHandler = async ({ sam }, { bearer, origin }) => {
   if (bearer !== undefined) {
     await askWorker(sam, 'revoke', { origin, bearer, token: bearer }).catch((error: unknown) => {
-      if (!(error instanceof ServiceError) || error.code === 'unavailable') throw error
+      // One that is over already is what was wanted; one that could not be ended is not.
+      if (!(error instanceof ServiceError) || error.code === 'unavailable' || error.code === 'overloaded') throw error
     })
   }
   return { to: '/portal/sign-in', cookies: [{ name: 'session', value: undefined }] }
