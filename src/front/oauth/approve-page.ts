@@ -232,7 +232,7 @@ ${shown.kind === 'deletion' ? whatGoes(request, shown) : undefined}
 ${shown.creation === undefined ? undefined : whatComes(request, shown, shown.creation)}
 ${passkeyForm(request, action, shown)}
 ${yesForm(request, action, shown, yes)}
-<form method="post" action="${action}">${formStart(request)}<div class="actions"><button class="danger" name="answer" value="no">${texts.deny}</button></div></form>`,
+<form method="post" action="${action}">${formStart(request)}<div class="actions"><button class="${shown.kind === 'deletion' ? 'quiet' : 'danger'}" name="answer" value="no">${texts.deny}</button></div></form>`,
   }
 }
 
@@ -281,8 +281,11 @@ function yesForm(request: PageRequest, action: string, shown: ShownApproval, yes
   }
   return html`<form class="card" method="post" action="${action}">${formStart(request)}
 ${shown.kind === 'service' ? remember(request) : factors(request, shown)}
-<div class="actions"><button name="answer" value="yes">${yes}</button></div></form>`
+<div class="actions"><button${dangerous(shown)} name="answer" value="yes">${yes}</button></div></form>`
 }
+
+/** What cannot be taken back does not look like the thing to do. */
+const dangerous = ({ kind }: ShownApproval) => (kind === 'deletion' ? html` class="danger"` : undefined)
 
 function factors(request: PageRequest, shown: ShownApproval): Html {
   const { texts } = request
@@ -315,7 +318,7 @@ function passkeyForm(request: PageRequest, action: string, shown: ShownApproval)
   return html`<form class="card" method="post" action="${action}" hidden data-passkey="${JSON.stringify(passkey)}">${formStart(request)}
 <input type="hidden" name="response" value=""><input type="hidden" name="answer" value="yes">
 <p class="message bad" role="alert" data-failed hidden>${texts.passkeyUsed}</p>${credential?.pin === true ? pin : undefined}${goesOn(request, shown, 'passkey-session')}
-<div class="actions"><button>${texts.approveByPasskey}</button></div></form>`
+<div class="actions"><button${dangerous(shown)}>${shown.kind === 'deletion' ? texts.deleteByPasskey : texts.approveByPasskey}</button></div></form>`
 }
 
 /** Never ticked for the signer (TS 119 431-1). */

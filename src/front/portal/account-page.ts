@@ -160,8 +160,8 @@ ${changeForm(request, 'recovery-codes', texts.renewRecovery, html`<p class="hint
 function waiting({ texts }: PageRequest, approvals: readonly ShownApproval[]): Html | undefined {
   if (approvals.length === 0) return undefined
   const rows = approvals.map(
-    ({ approvalId, client, numSignatures = 0 }) =>
-      html`<li><span>${client}</span><span class="faint">${texts.files(numSignatures)}</span><a class="button" href="/portal/answer/${approvalId}">${texts.answer}</a></li>`,
+    ({ approvalId, client, numSignatures = 0, description }) =>
+      html`<li><span>${client}${description === undefined ? undefined : html` · ${description}`}</span><span class="faint">${texts.files(numSignatures)}</span><a class="button" href="/portal/answer/${approvalId}">${texts.answer}</a></li>`,
   )
   return html`<section><h2>${texts.waiting}</h2><ul class="rows">${rows}</ul></section>`
 }

@@ -26,6 +26,7 @@ section, form.card, .card { background: var(--card); border: 1px solid var(--lin
 label { display: block; font-weight: 600; margin: .9rem 0 .25rem; }
 label.choice { font-weight: 400; display: flex; gap: .6rem; align-items: flex-start; }
 label.choice input { width: 1.25rem; height: 1.25rem; margin: .15rem 0 0; flex: none; accent-color: var(--accent); }
+[type=hidden] + label, [hidden] + label { margin-top: 0; }
 .hint { color: var(--faint); font-size: .9rem; margin: .2rem 0 0; }
 input:not([type=checkbox]) { width: 100%; font: inherit; color: inherit; background: var(--paper); padding: .65rem .75rem;
   border: 1px solid var(--faint); border-radius: 9px; }
@@ -36,6 +37,7 @@ button, .button { display: inline-block; font: 600 1rem/1.2 system-ui, sans-seri
 button.quiet, .button.quiet { color: var(--accent); background: transparent; }
 button.danger { color: var(--bad); border-color: var(--bad); background: transparent; }
 .actions { display: flex; flex-wrap: wrap; gap: .7rem; margin-top: 1.2rem; }
+[hidden] + .actions { margin-top: 0; }
 .actions > button, .actions > .button { flex: 1 1 9rem; }
 :focus-visible { outline: 3px solid var(--gold); outline-offset: 2px; }
 .message { border-radius: 9px; padding: .7rem .9rem; margin: 1rem 0; }

@@ -114,6 +114,7 @@ const en = {
   deleteHint:
     'The key is destroyed, and nobody can sign with it any more. The certificate counts as revoked here. This cannot be taken back. What was signed before stays signed.',
   deleteYes: 'Delete it for good',
+  deleteByPasskey: 'Delete it for good, with a passkey',
   createTitle: 'Do you want a new certificate?',
   createLead: (client: string) => `${client} asks to have a new key and certificate made for you.`,
   createHint:
@@ -285,6 +286,7 @@ const pl: Texts = {
   deleteHint:
     'Klucz zostanie zniszczony i nikt już nim niczego nie podpisze. Certyfikat będzie tu uznawany za unieważniony. Nie da się tego cofnąć. Złożone wcześniej podpisy pozostają.',
   deleteYes: 'Usuń na zawsze',
+  deleteByPasskey: 'Usuń na zawsze, kluczem dostępu',
   createTitle: 'Czy chcesz nowy certyfikat?',
   createLead: (client) => `${client} prosi o utworzenie dla Ciebie nowego klucza i certyfikatu.`,
   createHint:
