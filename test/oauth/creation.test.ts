@@ -140,7 +140,7 @@ describe('a signer has a credential made', () => {
       assert.deepEqual([cert.policy, cert.status, cert.subjectDN], [[policy], 'valid', `CN=${NAME},O=Paraph demo`])
       assert.deepEqual(
         auth.objects.map(({ id }: { id: string }) => id),
-        ['OTP'],
+        ['OTP', 'APPROVAL'],
       )
 
       const root = new X509Certificate((await service.admin('ca.root', {})).pem)
