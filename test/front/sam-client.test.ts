@@ -182,6 +182,9 @@ test('strangers never take all places in flight', { timeout: 20_000 }, () =>
       ),
     )
     await client.call('health', {})
+    worker?.on('stop', async () => ({}))
+    const { origin } = refresh('')
+    await client.call('stop', { origin, bearer: 'somebody’s', all: true })
     hold.open()
     const seen = await Promise.all(codes)
     assert.equal(seen.filter((code) => code === 'answered').length, 256)
