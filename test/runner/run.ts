@@ -4,6 +4,9 @@
  *   npm test -- csc pki       only files whose path holds one of the words
  *   npm test -- --verbose     shows what passing files print, too
  *
+ * `npm run test:interop` is the same for the files below test/interop/, which run foreign tools; INTEROP_MINUTES=30 gives
+ * those that search for faults so many minutes more.
+ *
  * Any other option is for Node's runner (`--test-name-pattern=replay`). What the system lacks is named with the command that
  * installs it, and a skipped test fails the run, save those that need root: they are named where an ordinary user runs
  * this. A test file finds in its environment
@@ -26,13 +29,14 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { startTestServer } from '../helpers/temp-database.js'
 import { leakFinder, parseSecrets } from './leaks.js'
+import { makePython } from './python.js'
 import type { TestResult } from './reporter.js'
 import { missingRequirements } from './requirements.js'
 
 /** More than two do not make two cores faster, and they wait for one another's locks. */
 const AT_ONCE = 2
 /** A file that takes longer hangs. */
-const LONGEST_MS = 5 * 60_000
+const LONGEST_MS = (5 + Number(process.env['INTEROP_MINUTES'] ?? 0)) * 60_000
 /** The one reason for which a test may skip itself. */
 const NEEDS_ROOT = 'needs root'
 /** Of what a failed file printed. */
@@ -55,7 +59,8 @@ interface FileResult {
 const options = process.argv.slice(2).filter((argument) => argument.startsWith('-'))
 const words = process.argv.slice(2).filter((argument) => !argument.startsWith('-'))
 const verbose = options.includes('--verbose')
-const nodeOptions = options.filter((option) => option !== '--verbose')
+const interop = options.includes('--interop')
+const nodeOptions = options.filter((option) => option !== '--verbose' && option !== '--interop')
 
 /** Leaders of the process groups under way. */
 const children = new Set<number>()
@@ -65,6 +70,7 @@ process.exitCode = await main()
 
 async function main(): Promise<number> {
   const missing = await missingRequirements()
+  if (interop) await makePython().catch((error: unknown) => missing.push(String(error)))
   if (missing.length > 0) {
     print([...missing, '', '0 passed, 1 failed'])
     return 1
@@ -106,7 +112,7 @@ async function main(): Promise<number> {
 /** By their sources, since .build keeps what was compiled from files that are gone. Foreign tools have their own run. */
 function testFiles(): string[] {
   return (readdirSync(join(root, 'test'), { recursive: true }) as string[])
-    .filter((file) => file.endsWith('.test.ts') && !file.startsWith('interop/'))
+    .filter((file) => file.endsWith('.test.ts') && file.startsWith('interop/') === interop)
     .sort()
 }
 
