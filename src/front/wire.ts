@@ -1537,6 +1537,22 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
+        /** @description Address and headers have more than 16 KiB. What does not fit is for a pushed request. */
+        LongAddress: {
+            headers: {
+                "X-Request-Id": components["headers"]["RequestId"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "error": "invalid_request",
+                 *       "error_description": "The request is missing a required parameter, includes an invalid parameter value, includes a parameter more than once, or is otherwise malformed."
+                 *     }
+                 */
+                "application/json": components["schemas"]["Error"];
+            };
+        };
         /** @description The body is not `application/json` in UTF-8. */
         NotJson: {
             headers: {
@@ -1750,6 +1766,7 @@ export type ResponseUnauthorized = components['responses']['Unauthorized'];
 export type ResponseForbidden = components['responses']['Forbidden'];
 export type ResponseOtherMethod = components['responses']['OtherMethod'];
 export type ResponseTooLarge = components['responses']['TooLarge'];
+export type ResponseLongAddress = components['responses']['LongAddress'];
 export type ResponseNotJson = components['responses']['NotJson'];
 export type ResponseTooOften = components['responses']['TooOften'];
 export type ResponseFailed = components['responses']['Failed'];
@@ -2039,7 +2056,7 @@ export interface operations {
             /** @description To the page of the question, or back to the client with `code`, or with `error` and `error_description` */
             303: {
                 headers: {
-                    /** @description Where to. */
+                    /** @description Where to; from here on where it is a page of this service. */
                     Location?: string;
                     [name: string]: unknown;
                 };
@@ -2066,6 +2083,7 @@ export interface operations {
                     "text/html": string;
                 };
             };
+            431: components["responses"]["LongAddress"];
             /** @description Something went wrong here. A browser gets a page. */
             500: {
                 headers: {
@@ -2277,7 +2295,7 @@ export interface operations {
             /** @description To the page of the question, or back to the client with `code`, or with `error` and `error_description` */
             303: {
                 headers: {
-                    /** @description Where to. */
+                    /** @description Where to; from here on where it is a page of this service. */
                     Location?: string;
                     [name: string]: unknown;
                 };
@@ -2304,6 +2322,7 @@ export interface operations {
                     "text/html": string;
                 };
             };
+            431: components["responses"]["LongAddress"];
             /** @description Something went wrong here. A browser gets a page. */
             500: {
                 headers: {
@@ -2515,7 +2534,7 @@ export interface operations {
             /** @description To the page of the question, or back to the client with `code`, or with `error` and `error_description` */
             303: {
                 headers: {
-                    /** @description Where to. */
+                    /** @description Where to; from here on where it is a page of this service. */
                     Location?: string;
                     [name: string]: unknown;
                 };
@@ -2542,6 +2561,7 @@ export interface operations {
                     "text/html": string;
                 };
             };
+            431: components["responses"]["LongAddress"];
             /** @description Something went wrong here. A browser gets a page. */
             500: {
                 headers: {
@@ -3416,7 +3436,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/yaml": string;
+                    "application/yaml": Record<string, never>;
                 };
             };
             405: components["responses"]["OtherMethod"];

@@ -89,3 +89,12 @@ test('only what is meant to be open is open', () => {
     ['v2CredentialsInfo', 'v2SignHash'],
   )
 })
+
+test('the file is one for every reader of YAML: no anchor stands twice', () => {
+  const anchors: string[] = readOpenApi().text.match(/(?<=[:-] )&\w+/g) ?? []
+  assert.ok(anchors.length > 10)
+  assert.deepEqual(
+    anchors.filter((anchor, index) => anchors.indexOf(anchor) !== index),
+    [],
+  )
+})
