@@ -182,6 +182,30 @@ for (const version of VERSIONS) {
   })
 }
 
+test('a salt of RSASSA-PSS may be as long as the key has room for; a longer one is refused and spends nothing', async () => {
+  const withSalt = (length: string) =>
+    Buffer.from(
+      `3035a00f300d06096086480165030402010500a11c301a06092a864886f70d010108300d06096086480165030402010500a204${length}`,
+      'hex',
+    ).toString('base64')
+  const credentialID = service.credentials['rsa-2048'] as string
+  const client = new CscClient(service, 'v2')
+  await client.login()
+  const hashes = digests('salt', 1)
+  const SAD = await client.sad({ credentialID, hashes })
+  const sign = (salt: string) =>
+    client.signHash({ credentialID, SAD, hashes, signAlgo: PSS, signAlgoParams: withSalt(salt) })
+  const refused = await sign('020200df')
+  assert.deepEqual([refused.status, refused.body.error_description], [400, 'Invalid parameter signAlgoParams'])
+  const { status, body } = await sign('020200de')
+  assert.equal(status, 200, JSON.stringify(body))
+  const own = digest('sha-256', Buffer.from(hashes[0] as string, 'base64'))
+  const signature = Buffer.from(body.signatures[0], 'base64')
+  const mechanism = { scheme: 'rsa-pss', hash: 'sha-256', saltLength: 222 } as const
+  assert.ok(await opensslVerifies(await client.publicKey(credentialID), mechanism, own, signature))
+  await service.checkWorld()
+})
+
 test('hashes are bytes, however a client writes them', async () => {
   const credentialID = service.credentials['p-256'] as string
   // In which base64 and base64url differ.
