@@ -22,6 +22,8 @@ const ACCOUNTS = 8
 /** Of what schemathesis says, which may be a whole request. */
 const LONGEST_LINE = 400
 
+const NAME = 'Test Signer'
+
 const minutes = Number(process.env['INTEROP_MINUTES'] ?? 0)
 
 let service: TestService
@@ -140,11 +142,13 @@ function short(printed: string): string {
 }
 
 async function makeAccounts() {
-  const client = await register(service, { scopes: ['service', 'credential', 'credential-deletion'] })
+  const client = await register(service, {
+    scopes: ['service', 'credential', 'credential-creation', 'credential-deletion'],
+  })
   const accounts = []
   for (let index = 0; index < ACCOUNTS; index++) {
     const login = `signer${index}@example.test`
-    const { password = '' } = await service.admin('signer.create', { login, name: 'Signer', email: login })
+    const { password = '' } = await service.admin('signer.create', { login, name: NAME, email: login })
     const { secret } = await service.admin('authenticator.enrol', { signer: login })
     await service.admin('authenticator.enrolDelivered', { signer: login, kind: 'email' })
     keepSecret(password, secret)
@@ -155,31 +159,47 @@ async function makeAccounts() {
       openCredential: await service.newCredential(signer, 'p-256', { scal: '1', multisign: 1000 }),
     })
   }
-  const [first] = accounts
-  assert.ok(first)
+  const [first, second] = accounts
+  assert.ok(first && second)
   await service.admin('client.assign', { clientId: client.clientId, signer: first.login })
   return {
     url: service.urls[0],
     accounts,
     client: { ...client, redirectUri: REDIRECT },
-    deletion: await agreedDeletion(client, first),
+    once: {
+      v2CredentialsCreate: await agreedCreation(client, first),
+      v2CredentialsDelete: await agreedDeletion(client, second),
+    },
   }
 }
 
-/** A credential that its signer agreed to have deleted, and the token for it. */
+async function agreedCreation(client: Registered, signer: TestSigner) {
+  const wish = (commonName: string) => ({ certificatePolicy: '2.999.1.2', subjectData: { commonName } })
+  const [member, agreed] = ['credentialCreationRequest', wish(NAME)]
+  const details = [{ type: 'credential-creation', [member]: agreed }]
+  const token = await agreedToken(client, signer, { authorization_details: JSON.stringify(details) })
+  return { member, agreed, other: wish('Somebody Else'), token }
+}
+
 async function agreedDeletion(client: Registered, signer: TestSigner) {
-  const credential = await service.newCredential(signer, 'p-256')
+  const credentialID = await service.newCredential(signer, 'p-256')
+  const token = await agreedToken(client, signer, { scope: 'credential-deletion', credentialID })
+  return { member: 'credentialDeletionRequest', agreed: { credentialID }, other: { credentialID: 'another' }, token }
+}
+
+/** The token for what the signer agreed to on our pages. */
+async function agreedToken(client: Registered, signer: TestSigner, parameters: Record<string, string>) {
   const config = await discover(service, client)
   const pkceCodeVerifier = openid.randomPKCECodeVerifier()
   const url = openid.buildAuthorizationUrl(config, {
-    scope: 'credential-deletion',
-    credentialID: credential,
+    ...parameters,
     redirect_uri: REDIRECT,
     code_challenge: await openid.calculatePKCECodeChallenge(pkceCodeVerifier),
     code_challenge_method: 'S256',
   })
-  const back = await answer(service, url, { signer })
+  // Not a fresh one, for which the clock of the service would leave that of the tool behind.
+  const back = await answer(service, url, { signer, code: service.code(signer) })
   const { access_token: token } = await openid.authorizationCodeGrant(config, back.url, { pkceCodeVerifier })
   keepSecret(pkceCodeVerifier, token)
-  return { credential, token }
+  return token
 }

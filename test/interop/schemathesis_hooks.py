@@ -81,6 +81,8 @@ class Account:
 READS, SIGNS, EXTENDS, GUESSES, ENDS = (Account(given) for given in GIVEN["accounts"][:5])
 AGREES = [Account(given) for given in GIVEN["accounts"][5:]]
 CLIENT = GIVEN["client"]
+# Operations that a signer agrees to once: the token, and the member with what he agreed to.
+ONCE = GIVEN["once"]
 # The handle of a question that the signer was asked.
 pending = {}
 
@@ -107,8 +109,8 @@ class Header:
         operation = id_of(case)
         if operation.endswith("AuthLogin"):
             return "Basic " + base64.b64encode(f"{READS.login}:{READS.password}".encode()).decode("ascii")
-        if operation == "v2CredentialsDelete":
-            return f"Bearer {GIVEN['deletion']['token']}"
+        if operation in ONCE:
+            return f"Bearer {ONCE[operation]['token']}"
         if case.operation.definition.raw.get("security") == []:
             return None
         with lock:
@@ -215,8 +217,8 @@ def complete(operation, case, body):
         body.pop("hashes", None)
     if operation.endswith("GetChallenge"):
         body["authObjectID"] = "EMAIL"
-    if operation == "v2CredentialsDelete":
-        delete(body, is_right(case))
+    if operation in ONCE:
+        do_once(ONCE[operation], body, is_right(case))
     if operation.startswith("oauth"):
         body["client_id"], body["client_secret"] = CLIENT["clientId"], CLIENT["clientSecret"]
         body.pop("client_assertion", None)
@@ -229,13 +231,12 @@ def complete(operation, case, body):
             body.update(wish())
 
 
-def delete(body, right):
-    """The token deletes once, and then every other request would end at the door: so late."""
-    deletion = GIVEN["deletion"]
+def do_once(agreed, body, right):
+    """Later requests end at the door: so it is asked for other things than what was agreed to before."""
     if right:
-        deletion["asked"] = deletion.get("asked", 0) + 1
-    name = deletion["credential"] if not right or deletion["asked"] == 12 else "another"
-    body["credentialDeletionRequest"] = {"credentialID": name}
+        agreed["asked"] = agreed.get("asked", 0) + 1
+    wish = "agreed" if not right or agreed["asked"] == 12 else "other"
+    body[agreed["member"]] = agreed[wish]
 
 
 def token_of_client():
