@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the passwords of the three database roles, each in a folder that only its user's container mounts. Run as root by
+# Makes the passwords of the database's roles, each in a folder that only its user's container mounts. Run as root by
 # the service `secrets` of compose.yaml at every start; keeps what is there.
 set -eu
 umask 077
@@ -22,9 +22,10 @@ secret() { # folder, owner, file name, content for a new one
 random() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }
 password() { cat "/secrets/database/$1"; }
 
-for role in paraph_owner paraph_front paraph_sam; do
+for role in paraph_owner paraph_front paraph_sam paraph_keeper; do
   secret /secrets/database "$postgres" "$role" "$(random)"
 done
 secret /secrets/owner "$sam" pgpass "*:*:*:paraph_owner:$(password paraph_owner)"
-secret /secrets/sam "$sam" pgpass "*:*:*:paraph_sam:$(password paraph_sam)"
+secret /secrets/sam "$sam" pgpass "*:*:*:paraph_sam:$(password paraph_sam)
+*:*:*:paraph_keeper:$(password paraph_keeper)"
 secret /secrets/front "$front" pgpass "*:*:*:paraph_front:$(password paraph_front)"

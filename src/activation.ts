@@ -366,10 +366,10 @@ export interface FrontVerbs {
     request: { bootId: string; node: string; publicKey: string }
     response: Record<string, never>
   }
-  /** Whether this worker can sign now: device, database and clock. */
+  /** Whether this worker can sign now: device, database, clock, and a log that is being signed. */
   health: {
     request: Record<string, never>
-    response: { device: boolean; database: boolean; clock: boolean; demo: boolean }
+    response: { device: boolean; database: boolean; clock: boolean; log: boolean; demo: boolean }
   }
 }
 
@@ -527,6 +527,10 @@ export interface AdminVerbs {
     response: { operators: { operatorId: string; name: string; role: Role; state: 'active' | 'disabled' }[] }
   }
   'operator.disable': { request: { operatorId: string }; response: Record<string, never> }
+  /** The name of the log. */
+  'log.origin': { request: Record<string, never>; response: { origin: string } }
+  /** Names a key that signs checkpoints from now on, as a verifier key (C2SP signed-note) under the name of the log. */
+  'log.key': { request: { vkey: string }; response: { origin: string } }
   /** The demo CA's root certificate as PEM. */
   'ca.root': { request: Record<string, never>; response: { pem: string } }
 }
@@ -566,6 +570,8 @@ export const ADMIN_ROLE: { readonly [V in AdminVerb]: OperatorRole | 'any' } = {
   'operator.create': 'security',
   'operator.list': 'any',
   'operator.disable': 'security',
+  'log.origin': 'any',
+  'log.key': 'security',
   'ca.root': 'any',
 }
 

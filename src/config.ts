@@ -45,6 +45,10 @@ export interface Config {
   readonly databaseUrl: string | undefined
   /** PARAPH_SAM_DATABASE_URL: the same database, role paraph_sam. */
   readonly samDatabaseUrl: string | undefined
+  /** PARAPH_KEEPER_DATABASE_URL: the same database, role paraph_keeper, which signs the log. */
+  readonly keeperDatabaseUrl: string | undefined
+  /** PARAPH_CHECKPOINT_HSM: the token of the key that signs the log, with its own PIN. */
+  readonly checkpointHsm: string | undefined
   /** PARAPH_BASIC_LOGIN: whether auth/login takes login and password. Default on in a demo, off elsewhere. */
   readonly basicLogin: boolean
   /** PARAPH_WORKERS: signing processes to start. Default 1. */
@@ -95,6 +99,8 @@ const NAMES = [
   'PARAPH_SAM',
   'PARAPH_OPERATOR',
   'PARAPH_SAM_DATABASE_URL',
+  'PARAPH_KEEPER_DATABASE_URL',
+  'PARAPH_CHECKPOINT_HSM',
   'PARAPH_BASIC_LOGIN',
   'PARAPH_WORKERS',
   'PARAPH_SMTP_URL',
@@ -155,6 +161,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, pr
   const keys = path('PARAPH_KEYS') ?? (data === resolve('var') ? resolve('keys') : join(data, 'keys'))
   const databaseUrl = database('DATABASE_URL')
   const samDatabaseUrl = database('PARAPH_SAM_DATABASE_URL')
+  const keeperDatabaseUrl = database('PARAPH_KEEPER_DATABASE_URL')
   const hsm = read('PARAPH_HSM')
   const sam = list('PARAPH_SAM').map((entry) => resolve(entry))
   const demo = isLoopback(host) && !databaseUrl && !samDatabaseUrl && sam.length === 0 && mayBeDemo(data)
@@ -225,6 +232,8 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, pr
     operator: path('PARAPH_OPERATOR'),
     databaseUrl,
     samDatabaseUrl,
+    keeperDatabaseUrl,
+    checkpointHsm: read('PARAPH_CHECKPOINT_HSM'),
     basicLogin: oneOf('PARAPH_BASIC_LOGIN', ['off', 'on'], demo ? 'on' : 'off') === 'on',
     workers: whole('PARAPH_WORKERS', 1, 64, 1),
     mail,
@@ -274,11 +283,21 @@ function samFaults(config: Config): string[] {
   return faults
 }
 
-function workerFaults({ samDatabaseUrl, hsm, allowSoftHsm }: Config): string[] {
+function workerFaults({ samDatabaseUrl, keeperDatabaseUrl, hsm, checkpointHsm, allowSoftHsm }: Config): string[] {
   const faults: string[] = []
   if (samDatabaseUrl === undefined) {
     faults.push(
       'PARAPH_SAM_DATABASE_URL is missing (for a demo, unset DATABASE_URL too). Type PARAPH_SAM_DATABASE_URL=postgres://paraph_sam@host:5432/paraph',
+    )
+  }
+  if (keeperDatabaseUrl === undefined) {
+    faults.push(
+      'PARAPH_KEEPER_DATABASE_URL is missing, and an unsigned log stops the signing. Type PARAPH_KEEPER_DATABASE_URL=postgres://paraph_keeper@host:5432/paraph',
+    )
+  }
+  if (checkpointHsm === undefined || !checkpointHsm.startsWith('pkcs11:')) {
+    faults.push(
+      'PARAPH_CHECKPOINT_HSM is missing, or no token. Type PARAPH_CHECKPOINT_HSM="pkcs11:/path/to/module.so?token=paraph-log&pin-file=/path/to/log-pin"',
     )
   }
   if (hsm === undefined) {

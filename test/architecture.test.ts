@@ -16,6 +16,7 @@ const LADDER = [
   'conformance',
   'sam',
   'front',
+  'keeper',
   'signing',
   'authorization',
   'credentials',
@@ -24,6 +25,7 @@ const LADDER = [
   'pki',
   'hsm',
   'db',
+  'tlog',
   '.',
 ] as const
 
@@ -31,13 +33,17 @@ const LADDER = [
 const CLOSED: Readonly<Record<string, readonly string[]>> = {
   // A client of any server, and of nothing else: it takes from here what a digest is.
   conformance: ['sam', 'front', 'signing', 'authorization', 'credentials', 'identity', 'audit', 'pki', 'hsm', 'db'],
-  // The two programs know of one another only what src/activation.ts says.
-  sam: ['front'],
-  front: ['signing', 'authorization', 'credentials', 'pki', 'hsm'],
+  // The programs know of one another only what src/activation.ts says.
+  sam: ['front', 'keeper'],
+  front: ['keeper', 'signing', 'authorization', 'credentials', 'pki', 'hsm'],
+  // It signs trees, and touches nothing that a signature depends on.
+  keeper: ['signing', 'authorization', 'credentials', 'identity', 'pki'],
   // The log and the device know nothing of people, permits or tables, and certificates nothing of where they are kept.
   audit: ['pki'],
   pki: ['db'],
   hsm: ['db'],
+  // Pure, so that a verifier can be made of it alone.
+  tlog: ['.'],
 }
 
 /** Types only, so that nothing there can call what stands on the right. */
@@ -145,7 +151,7 @@ test('commands leave the database to the workers', () => {
 })
 
 test('settings are read in one file, and only programs end their process', () => {
-  const programs = /^(cli\/|sam\/main\.ts$|front\/child\.ts$|supervised\.ts$)/
+  const programs = /^(cli\/|sam\/main\.ts$|keeper\/main\.ts$|front\/child\.ts$|supervised\.ts$)/
   // Who starts a program may look where programs are.
   const readers = having(/process\.env(?!\.PATH\b|\[['"]PATH['"]\])/).filter((file) => !file.startsWith('cli/'))
   assert.deepEqual(readers, [])
@@ -170,6 +176,8 @@ test('containers have the same border: the device belongs to the workers, and ea
   assert.deepEqual(holding(/"token:|module/), ['ceremony', 'sam'])
   assert.deepEqual(holding(/softhsm"/), ['ceremony', 'sam'])
   assert.deepEqual(holding(/paraph_sam@|sam-secrets/), ['sam', 'secrets'])
+  assert.deepEqual(holding(/paraph_keeper@/), ['sam'])
+  assert.deepEqual(holding(/PARAPH_CHECKPOINT_HSM/), ['ceremony', 'sam'])
   assert.deepEqual(holding(/paraph_front@|front-secrets/), ['front', 'secrets'])
   assert.deepEqual(holding(/paraph_owner@|owner-secrets/), ['ceremony', 'migrate', 'secrets'])
 })

@@ -1,8 +1,8 @@
-import { generateKeyPairSync, hash, type KeyObject, sign } from 'node:crypto'
+import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { hostname } from 'node:os'
 import { type BootId, newId } from '../ids.js'
 
-export type BootKind = 'init' | 'sam' | 'front'
+export type BootKind = 'init' | 'sam' | 'front' | 'keeper'
 
 /**
  * One life of one writer: a fresh Ed25519 key that exists only in this process. Its public half is announced in the log
@@ -29,12 +29,9 @@ export function newBoot(kind: BootKind, node: string = hostname()): Boot {
   }
 }
 
-/** SHA-256 of what the device signs to announce a boot: a domain tag, the log's origin, and the boot, one a line. */
-export function announcementDigest(origin: string, boot: Pick<Boot, 'id' | 'kind' | 'node' | 'publicKey'>): Buffer {
-  const text = ['paraph/boot/v1', origin, boot.id, boot.kind, boot.node, boot.publicKey.toString('base64url'), ''].join(
-    '\n',
-  )
-  return hash('sha256', text, 'buffer')
+/** What is signed to announce a boot: a domain tag, the log's origin, and the boot, one a line. */
+export function announcementText(origin: string, boot: Pick<Boot, 'id' | 'kind' | 'node' | 'publicKey'>): string {
+  return ['paraph/boot/v1', origin, boot.id, boot.kind, boot.node, boot.publicKey.toString('base64url'), ''].join('\n')
 }
 
 /** Ed25519 over `paraph/flush/v1`, LF, the boot id, LF, the flush number, LF, and the flush body. */

@@ -26,15 +26,19 @@ interface EventDefinition {
   readonly phase: Phase
   /** Openings every entry of this event carries; a missing value becomes a decoy, so that the count tells nothing. */
   readonly opens: readonly EvidenceName[]
-  /** Whether a front may write it. */
+  /** Whether a front may write it, and whether a keeper may. */
   readonly front?: true
+  readonly keeper?: true
 }
 
 /** The event catalogue: every name the log knows. */
 export const EVENTS = {
   'audit.init': { ev: 1, phase: 'single', opens: ['actor', 'operator'] },
-  'audit.start': { ev: 2, phase: 'single', opens: [] },
-  'audit.stop': { ev: 3, phase: 'single', opens: [], front: true },
+  'audit.start': { ev: 2, phase: 'single', opens: [], keeper: true },
+  'audit.stop': { ev: 3, phase: 'single', opens: [], front: true, keeper: true },
+  'audit.key': { ev: 4, phase: 'single', opens: ['actor', 'operator'] },
+  'audit.heartbeat': { ev: 5, phase: 'single', opens: [], keeper: true },
+  'audit.fork_detected': { ev: 6, phase: 'single', opens: [], keeper: true },
   'key.generated': { ev: 50, phase: 'single', opens: ['actor', 'signer', 'credential', 'key'] },
   'key.linked_cert': { ev: 51, phase: 'single', opens: ['actor', 'signer', 'credential', 'certificate', 'key'] },
   'credential.created': {
@@ -143,9 +147,11 @@ export const EVENTS = {
 } as const satisfies Record<string, EventDefinition>
 
 export type EventName = keyof typeof EVENTS
-export type FrontEventName = {
-  [Name in EventName]: (typeof EVENTS)[Name] extends { front: true } ? Name : never
+/** Events that a writer of this kind may write; the database takes no other from it. */
+export type EventOf<Kind extends 'front' | 'keeper'> = {
+  [Name in EventName]: (typeof EVENTS)[Name] extends { [K in Kind]: true } ? Name : never
 }[EventName]
+export type FrontEventName = EventOf<'front'>
 
 /** Who did it. Never absent: what nobody signed in for is `anonymous` and has an address. */
 export interface Actor {

@@ -157,12 +157,6 @@ export function encodeLeaf(event: AuditEvent, op: OperationId, disclosure: Discl
   return Buffer.from(JSON.stringify(leaf))
 }
 
-/** RFC 6962 §2.1: SHA-256(0x00 || leaf). */
-export function leafHash(leaf: Uint8Array): Buffer {
-  return hash('sha256', Buffer.concat([LEAF_PREFIX, leaf]), 'buffer')
-}
-const LEAF_PREFIX = Buffer.of(0)
-
 function requirePlain(value: string | number): void {
   if (typeof value === 'string' ? !PRINTABLE.test(value) : !Number.isSafeInteger(value)) {
     throw new Error('a public fact is printable ASCII or a safe integer')

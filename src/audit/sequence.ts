@@ -1,8 +1,9 @@
 import type { Clock } from '../clock.js'
 import { newId, type OperationId } from '../ids.js'
+import { leafHash } from '../tlog/tree.js'
 import { type Boot, signFlush } from './boot.js'
 import { type AuditEvent, EVENTS, PHASE } from './event.js'
-import { type Disclosure, disclose, encodeLeaf, leafHash } from './leaf.js'
+import { type Disclosure, disclose, encodeLeaf } from './leaf.js'
 
 /** One thing to be appended, with what stands in its place if its guard does not hold. */
 export interface LogItem {

@@ -11,6 +11,7 @@ import { openHsm } from '../hsm/open-hsm.js'
 import { insertOperator, newOperatorId } from '../identity/operator.js'
 import { newId } from '../ids.js'
 import { createKeyring } from '../sam/keyring.js'
+import { registerAuditKey } from './audit-key.js'
 import { NotInteractiveError, processTerminal } from './client/terminal.js'
 import { requireDevice } from './device-setting.js'
 import { describeFailure } from './failure.js'
@@ -57,6 +58,7 @@ export function registerAudit(program: Command): void {
     .option('--json', 'tell the result as one line of JSON')
     .addHelpText('after', HELP)
     .action(init)
+  registerAuditKey(audit)
 }
 
 async function init(options: InitOptions): Promise<void> {
@@ -111,7 +113,9 @@ async function begin(options: InitOptions, config: Config, ownerUrl: string, hsm
     `The log ${origin} has begun, and ${operator.name} is its first operator, with the role security.`,
     ...facts({ Instance: instance, 'Operator id': operator.id, Token: `in ${tokenOut}` }),
     '',
-    'Next: start the service, and name the people who enrol signers:',
+    'Next: start the service, and name the key that signs the log:',
+    `  paraph audit key --operator ${tokenOut}`,
+    'and the people who enrol signers:',
     `  paraph operator create --operator ${tokenOut} --name NAME --role registration --token-out FILE`,
   ])
 }

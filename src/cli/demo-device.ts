@@ -22,6 +22,8 @@ export interface DemoDevice {
   readonly hsmUri: string
   /** The certificate authority's device: its own token, its own PIN. */
   readonly caHsmUri: string
+  /** That of the key which signs the log. */
+  readonly checkpointHsmUri: string
   /** What a process that opens them needs in its environment, before the module is loaded. */
   readonly env: Readonly<Record<string, string>>
 }
@@ -44,7 +46,13 @@ export async function chooseDemoDevice(keys: string, begun: Instance['device'] |
 
 function memoryDevice(keys: string): DemoDevice {
   const uri = (name: string) => `memory:${join(keys, name).split('/').map(encodeURIComponent).join('/')}`
-  return { kind: 'memory', hsmUri: uri('memory'), caHsmUri: uri('memory-ca'), env: {} }
+  return {
+    kind: 'memory',
+    hsmUri: uri('memory'),
+    caHsmUri: uri('memory-ca'),
+    checkpointHsmUri: uri('memory-log'),
+    env: {},
+  }
 }
 
 function softHsm(keys: string, module: string): DemoDevice {
@@ -54,6 +62,7 @@ function softHsm(keys: string, module: string): DemoDevice {
     kind: 'softhsm',
     hsmUri: uri('paraph', 'pin'),
     caHsmUri: uri('paraph-ca', 'ca-pin'),
+    checkpointHsmUri: uri('paraph-log', 'log-pin'),
     env: { SOFTHSM2_CONF: join(keys, 'softhsm2.conf') },
   }
 }

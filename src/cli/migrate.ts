@@ -10,6 +10,7 @@ The first run creates the roles of the service without a password. Give them one
 
   alter role paraph_front password '…';    -- DATABASE_URL of \`paraph serve\`
   alter role paraph_sam   password '…';    -- PARAPH_SAM_DATABASE_URL
+  alter role paraph_keeper password '…';   -- PARAPH_KEEPER_DATABASE_URL
 
 Then make the log, once: \`paraph audit init\`.`
 

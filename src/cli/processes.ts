@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import type { Logger } from 'pino'
 import type { Config } from '../config.js'
 import type { FrontSettings } from '../front/settings.js'
+import type { KeeperSettings } from '../keeper/settings.js'
 import { adminSocket, samSocket, socketFolder } from '../sam/socket-folder.js'
 import { type SupervisorOptions, startSupervisor, type WorkerSettings } from '../sam/supervisor.js'
 import type { Running } from './run-until-signal.js'
@@ -14,10 +15,15 @@ import type { Running } from './run-until-signal.js'
 export interface Entries {
   readonly worker: string
   readonly front: string
+  readonly keeper: string
 }
 
 const source = dirname(dirname(fileURLToPath(import.meta.url)))
-export const ENTRIES: Entries = { worker: join(source, 'sam', 'main.js'), front: join(source, 'front', 'child.js') }
+export const ENTRIES: Entries = {
+  worker: join(source, 'sam', 'main.js'),
+  front: join(source, 'front', 'child.js'),
+  keeper: join(source, 'keeper', 'main.js'),
+}
 
 /** What a start goes with from beginning to end. */
 export interface Start {
@@ -32,6 +38,10 @@ export interface WorkerPlan {
   readonly hsmUri: string
   readonly caHsmUri?: string
   readonly instance: string
+  /** Role paraph_keeper. */
+  readonly keeperUrl: string
+  /** The token of the key that signs the log. */
+  readonly checkpointHsmUri: string
   /** Folder of the sockets for the front, and their mode. */
   readonly sockets: string
   readonly socketMode: number
@@ -40,11 +50,12 @@ export interface WorkerPlan {
 }
 
 /**
- * Starts the workers, to be stopped with everything else; resolves when each of them serves.
- * @returns their sockets for a front.
+ * Starts the workers and the keeper of the log, to be stopped with everything else; resolves when each of them serves.
+ * @returns the workers' sockets for a front.
  */
-export async function startWorkers(start: Start, { env, sockets, ...plan }: WorkerPlan): Promise<string[]> {
+export async function startWorkers(start: Start, all: WorkerPlan): Promise<string[]> {
   const { config } = start
+  const { env, sockets, keeperUrl, checkpointHsmUri, ...plan } = all
   const admin = socketFolder(config.data)
   const settingsOf = (index: number): WorkerSettings => ({
     ...plan,
@@ -72,7 +83,26 @@ export async function startWorkers(start: Start, { env, sockets, ...plan }: Work
       settings: settingsOf(index),
     }),
   })
+  await startKeeper(start, all)
   return Array.from({ length: config.workers }, (_, index) => samSocket(sockets, index))
+}
+
+/** After the workers: a token whose file another process writes cannot be opened. */
+async function startKeeper(start: Start, { keeperUrl, checkpointHsmUri, env }: WorkerPlan): Promise<void> {
+  const { config } = start
+  const settings: KeeperSettings = {
+    databaseUrl: keeperUrl,
+    keyUri: checkpointHsmUri,
+    guardFile: join(config.data, 'log', 'checkpoint'),
+    node: `${config.node}/keeper`,
+    logLevel: config.logLevel,
+  }
+  await supervise(start, {
+    name: 'log keeper',
+    count: 1,
+    logger: start.logger,
+    spawn: () => ({ entry: start.entries.keeper, env: { ...environmentOfModules(), ...env }, settings }),
+  })
 }
 
 /** Every wait for the first answer ends: a device, a database or a port that is not there must be told of. */

@@ -1,6 +1,6 @@
 import { isSoftHsm } from '../config.js'
 import { schemaIsCurrent } from '../db/migrate.js'
-import { openClient } from '../db/pool.js'
+import { openClient, withPassword } from '../db/pool.js'
 import { requireSafe } from '../db/require-safe.js'
 import { readInstance } from './instance.js'
 import { type Start, startWorkers } from './processes.js'
@@ -60,7 +60,12 @@ export async function startProductionWorkers(start: Start, sockets: string, sock
   requireSameInstance('PARAPH_KEYS', config.keys, instance)
   if (isSoftHsm(hsmUri))
     logger.warn('production on SoftHSM, which keeps keys in files: allowed by PARAPH_ALLOW_SOFTHSM')
-  return startWorkers(start, { databaseUrl, hsmUri, instance, sockets, socketMode, env: {} })
+  const keeperUrl = await withPassword(config.keeperDatabaseUrl as string)
+  const checkpointHsmUri = config.checkpointHsm as string
+  return startWorkers(start, {
+    ...{ databaseUrl, hsmUri, keeperUrl, checkpointHsmUri, instance, sockets, socketMode },
+    env: {},
+  })
 }
 
 /** A folder without a mark may be any; one with a mark must be this database's. */

@@ -19,6 +19,7 @@ export interface DemoSetup {
   readonly samUrl: string
   readonly hsmUri: string
   readonly caHsmUri: string
+  readonly checkpointHsmUri: string
   /** What the device's module needs in the environment of the process that loads it (SOFTHSM2_CONF). */
   readonly env: Readonly<Record<string, string>>
   readonly keysDir: string
@@ -78,15 +79,18 @@ async function serveDemo(start: Start, prepareDemo: ServeParts['prepareDemo']): 
   const database = await openEmbedded(config.data, { onTrouble: (text) => logger.warn(text) })
   running.onStop(database.stop)
 
-  const { hsmUri, caHsmUri, env } = device
-  const { ownerUrl, samUrl, frontUrl } = database
+  const { hsmUri, caHsmUri, checkpointHsmUri, env } = device
+  const { ownerUrl, samUrl, frontUrl, keeperUrl } = database
   const { keys: keysDir, node } = config
-  const demo = await prepareDemo({ ownerUrl, samUrl, hsmUri, caHsmUri, env, keysDir, instance, node })
+  const setup = { ownerUrl, samUrl, hsmUri, caHsmUri, checkpointHsmUri, env, keysDir, instance, node }
+  const demo = await prepareDemo(setup)
 
   const sockets = await startWorkers(start, {
     databaseUrl: samUrl,
     hsmUri,
     caHsmUri,
+    keeperUrl,
+    checkpointHsmUri,
     instance,
     sockets: socketFolder(config.data),
     socketMode: 0o600,

@@ -25,6 +25,7 @@ export interface Passwords {
   readonly owner: string
   readonly front: string
   readonly sam: string
+  readonly keeper: string
 }
 
 /** Superuser of the server and owner of its databases. */
@@ -99,7 +100,12 @@ async function makeCluster(folder: string, binaries: Binaries, user: ServerUser)
     await chmod(making, folderMode())
     const data = join(making, 'data')
     await mkdir(data, { mode: 0o700 })
-    const passwords: Passwords = { owner: newPassword(), front: newPassword(), sam: newPassword() }
+    const passwords: Passwords = {
+      owner: newPassword(),
+      front: newPassword(),
+      sam: newPassword(),
+      keeper: newPassword(),
+    }
     const passwordFile = join(making, 'initdb-password')
     await writeFile(passwordFile, passwords.owner, { mode: 0o600 })
     for (const path of [data, passwordFile]) await giveTo(user, path)
@@ -134,7 +140,12 @@ async function giveTo(user: ServerUser, path: string): Promise<void> {
 }
 
 async function readKept(folder: string): Promise<Kept> {
-  return JSON.parse(await readFile(join(folder, 'server.json'), 'utf8')) as Kept
+  const kept = JSON.parse(await readFile(join(folder, 'server.json'), 'utf8')) as Kept
+  // A folder from before there was a keeper of the log.
+  if (kept.passwords.keeper !== undefined) return kept
+  const complete = { ...kept, passwords: { ...kept.passwords, keeper: newPassword() } }
+  await writeKept(folder, complete)
+  return complete
 }
 
 async function writeKept(folder: string, kept: Kept): Promise<void> {
@@ -248,6 +259,7 @@ export function urlOf(cluster: Cluster, port: number, role: string, database: st
     [OWNER]: cluster.passwords.owner,
     paraph_front: cluster.passwords.front,
     paraph_sam: cluster.passwords.sam,
+    paraph_keeper: cluster.passwords.keeper,
   }[role]
   return `postgres://${role}:${password}@127.0.0.1:${port}/${database}`
 }

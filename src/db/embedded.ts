@@ -10,6 +10,7 @@ export interface EmbeddedDatabase {
   readonly ownerUrl: string
   readonly frontUrl: string
   readonly samUrl: string
+  readonly keeperUrl: string
   /** Stops the server at once and cleanly; call it last. */
   stop(): Promise<void>
 }
@@ -39,11 +40,13 @@ export async function openEmbedded(dataDir: string, options: EmbeddedOptions = {
     await createDatabase(keeper.client(), DATABASE)
     const ownerUrl = urlOf(cluster, port, OWNER, DATABASE)
     await migrate(ownerUrl)
-    await setPasswords(keeper.client(), { paraph_front: cluster.passwords.front, paraph_sam: cluster.passwords.sam })
+    const { front, sam, keeper: logKeeper } = cluster.passwords
+    await setPasswords(keeper.client(), { paraph_front: front, paraph_sam: sam, paraph_keeper: logKeeper })
     return {
       ownerUrl,
       frontUrl: urlOf(cluster, port, 'paraph_front', DATABASE),
       samUrl: urlOf(cluster, port, 'paraph_sam', DATABASE),
+      keeperUrl: urlOf(cluster, port, 'paraph_keeper', DATABASE),
       stop: keeper.stop,
     }
   } catch (error) {

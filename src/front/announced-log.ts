@@ -1,6 +1,6 @@
 import { newBoot } from '../audit/boot.js'
 import type { AuditEvent, FrontEventName } from '../audit/event.js'
-import { FrontLog } from '../audit/front-log.js'
+import { LimitedLog } from '../audit/limited-log.js'
 import type { Clock } from '../clock.js'
 import type { SamClient } from './sam-client.js'
 
@@ -11,12 +11,16 @@ import type { SamClient } from './sam-client.js'
  */
 export class AnnouncedLog {
   readonly #sam: Pick<SamClient, 'call'>
-  readonly #log: FrontLog
+  readonly #log: LimitedLog<'front'>
   #ready: Promise<void> | undefined
 
   constructor(options: { url: string; node: string; clock: Clock; sam: Pick<SamClient, 'call'> }) {
     this.#sam = options.sam
-    this.#log = new FrontLog({ url: options.url, boot: newBoot('front', options.node), clock: options.clock })
+    this.#log = new LimitedLog('front', {
+      url: options.url,
+      boot: newBoot('front', options.node),
+      clock: options.clock,
+    })
   }
 
   /** Durable when it resolves. @throws ServiceError `unavailable`, `overloaded` */

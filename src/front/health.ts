@@ -52,6 +52,7 @@ export function watchHealth(services: {
       worker: part(health !== undefined),
       device: part(health?.device),
       clock: part(health?.clock),
+      log: part(health?.log),
     }
     return { status: Object.values(parts).every((one) => one === 'up') ? 'ready' : 'unavailable', parts }
   }

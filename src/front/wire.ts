@@ -1447,6 +1447,8 @@ export interface components {
                 worker: components["schemas"]["Part"];
                 device: components["schemas"]["Part"];
                 clock: components["schemas"]["Part"];
+                /** @description Whether the log is being signed; without that nothing is. */
+                log: components["schemas"]["Part"];
             };
         };
         /** @enum {unknown} */

@@ -1,5 +1,6 @@
 import { DIGEST_LENGTH, type Digest, type DigestAlgorithm } from '../digest.js'
 import { HsmError, type KeySpec, type Mechanism } from './hsm.js'
+import { CK } from './pkcs11.js'
 
 /** Bits of the modulus, or of the order of the curve. */
 export const KEY_BITS: Readonly<Record<KeySpec, number>> = {
@@ -78,7 +79,6 @@ export interface Pkcs11Signing {
 
 const CKM_RSA_PKCS = 0x1
 const CKM_RSA_PKCS_PSS = 0xd
-const CKM_ECDSA = 0x1041
 /** The binding's own number for CK_RSA_PKCS_PSS_PARAMS. */
 const CK_PARAMS_RSA_PSS = 5
 
@@ -105,7 +105,7 @@ export function pkcs11Signing(spec: KeySpec, mechanism: Mechanism): Pkcs11Signin
       }
     case 'ecdsa':
       return {
-        mechanism: { mechanism: CKM_ECDSA },
+        mechanism: { mechanism: CK.CKM_ECDSA },
         // FIPS 186-5 §6.4.1 takes the leftmost bits; some devices refuse a longer input instead of cutting it.
         input: (digest) => Buffer.from(digest.bytes.subarray(0, bytes)),
         resultLength: 2 * bytes,

@@ -91,6 +91,8 @@ const schemas: Record<AdminVerb, object> = {
   'operator.create': object({ name, role: { enum: ['registration', 'system', 'security', 'auditor'] } }),
   'operator.list': object({}),
   'operator.disable': object({ operatorId: id }),
+  'log.origin': object({}),
+  'log.key': object({ vkey: { type: 'string', maxLength: 512 } }),
   'ca.root': object({}),
 }
 

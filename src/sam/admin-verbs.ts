@@ -8,6 +8,7 @@ import { type AdminArguments, checkArguments } from './admin-arguments.js'
 import type { AdminHandlers, AdminServices } from './admin-services.js'
 import { authenticatorVerbs } from './authenticator-verbs.js'
 import { credentialVerbs } from './credential-verbs.js'
+import { logVerbs } from './log-verbs.js'
 import { clientVerbs, operatorVerbs } from './party-verbs.js'
 import { signerVerbs } from './signer-verbs.js'
 
@@ -17,6 +18,7 @@ const handlers: AdminHandlers<AdminVerb> = {
   ...credentialVerbs,
   ...clientVerbs,
   ...operatorVerbs,
+  ...logVerbs,
   'ca.root': async ({ ca }) => {
     if (ca === undefined)
       throw new ServiceError('not_allowed', {

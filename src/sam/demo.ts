@@ -8,12 +8,14 @@ import { systemClock } from '../clock.js'
 import { openClient } from '../db/pool.js'
 import { ServiceError } from '../errors.js'
 import { initializeToken } from '../hsm/ceremony.js'
+import { openCheckpointKey } from '../hsm/checkpoint-key.js'
 import { type Hsm, HsmError } from '../hsm/hsm.js'
 import { openHsm, parseHsmUri } from '../hsm/open-hsm.js'
 import { CODE_DIGITS, CODE_PERIOD } from '../identity/one-time-code.js'
 import { insertOperator, newOperatorId } from '../identity/operator.js'
 import { createRoot } from '../pki/demo-ca.js'
 import { toPem } from '../pki/pem.js'
+import { formatVkey, noteKey } from '../tlog/note.js'
 import { callAdmin } from './admin-client.js'
 import { CA_KEY, CA_ROOT_FILE } from './demo-ca-files.js'
 import { createKeyring } from './keyring.js'
@@ -99,11 +101,7 @@ export async function initDemo(folder: DemoFolder): Promise<void> {
 export async function populateDemo(adminSocket: string, keysDir: string): Promise<DemoSigner> {
   const known = readDemoSigner(keysDir)
   if (known !== undefined) return known
-  const call = <V extends AdminVerb>(verb: V, request: AdminVerbs[V]['request']) => {
-    const role = ADMIN_ROLE[verb]
-    const token = readFileSync(operatorTokenFile(keysDir, role === 'any' ? 'registration' : role), 'utf8')
-    return callAdmin(adminSocket, token, verb, request)
-  }
+  const call = callerOf(adminSocket, keysDir)
   const login = 'signer@example.test'
   const password = await call('signer.create', { login, name: 'Demo Signer' })
     .catch((error: unknown) => {
@@ -132,6 +130,37 @@ export async function populateDemo(adminSocket: string, keysDir: string): Promis
   }
   writePrivate(join(keysDir, SIGNER_FILE), `${JSON.stringify(signer, null, 2)}\n`)
   return signer
+}
+
+/** Whoever of the demo's operators has the role gives the command. */
+function callerOf(adminSocket: string, keysDir: string) {
+  return <V extends AdminVerb>(verb: V, request: AdminVerbs[V]['request']) => {
+    const role = ADMIN_ROLE[verb]
+    const token = readFileSync(operatorTokenFile(keysDir, role === 'any' ? 'registration' : role), 'utf8')
+    return callAdmin(adminSocket, token, verb, request)
+  }
+}
+
+/** Where a demo keeps the verifier key of its log, for who wants to verify it; made once that key is named in the log. */
+export const vkeyFile = (keysDir: string) => join(keysDir, 'log.vkey')
+
+/** Makes the key that signs the demo's log, and has it named there. */
+export async function nameCheckpointKey(adminSocket: string, keysDir: string, uri: string): Promise<void> {
+  if (existsSync(vkeyFile(keysDir))) return
+  if (parseHsmUri(uri).kind === 'pkcs11') await initializeToken(uri)
+  const key = await openCheckpointKey(uri, { create: true })
+  try {
+    const call = callerOf(adminSocket, keysDir)
+    const { origin } = await call('log.origin', {})
+    const vkey = formatVkey(noteKey(origin, key.type, key.publicKey))
+    await call('log.key', { vkey }).catch((error: unknown) => {
+      // A start that was interrupted here has named it.
+      if (!(error instanceof ServiceError && error.code === 'already_exists')) throw error
+    })
+    writePrivate(vkeyFile(keysDir), `${vkey}\n`)
+  } finally {
+    key.close()
+  }
 }
 
 async function createCa({ caHsmUri, keysDir }: DemoFolder): Promise<void> {

@@ -7,11 +7,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { pino } from 'pino'
-import { type DemoFolder, initDemo, populateDemo } from './demo.js'
+import { type DemoFolder, initDemo, nameCheckpointKey, populateDemo } from './demo.js'
 import { startWorker } from './worker.js'
 
 export interface DemoSetup extends DemoFolder {
   readonly samUrl: string
+  readonly checkpointHsmUri: string
   readonly node: string
 }
 
@@ -35,7 +36,9 @@ try {
     { logger: pino({ level: 'error' }, pino.destination(2)) },
   )
   try {
-    process.stdout.write(`${JSON.stringify(await populateDemo(adminSocket, setup.keysDir))}\n`)
+    const signer = await populateDemo(adminSocket, setup.keysDir)
+    await nameCheckpointKey(adminSocket, setup.keysDir, setup.checkpointHsmUri)
+    process.stdout.write(`${JSON.stringify(signer)}\n`)
   } finally {
     await worker.close()
   }

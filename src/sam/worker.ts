@@ -56,6 +56,7 @@ import { guardedDevice } from './device.js'
 import { FrameServer } from './frame-server.js'
 import { openKeyring } from './keyring.js'
 import type { WorkerSettings } from './supervisor.js'
+import { TailWatch } from './tail-watch.js'
 import { isFrontVerb, isRequestOf } from './verb-schemas.js'
 
 export interface WorkerOptions {
@@ -136,6 +137,17 @@ export async function startWorker(
     relyingParty: relyingPartyOf(settings.publicUrl),
   }
 
+  const tail = new TailWatch(pool, binding)
+  await tail.look()
+  tail.start()
+  const signServices = {
+    ...services,
+    requireClock: (databaseNow: Date) => {
+      requireClock(databaseNow)
+      tail.requireBounded()
+    },
+  }
+
   const verbs: { [V in FrontVerb]: (request: FrontVerbs[V]['request']) => Promise<FrontVerbs[V]['response']> } = {
     login: (request) => login(services, request),
     refresh: (request) => refresh(services, request),
@@ -157,7 +169,7 @@ export async function startWorker(
     sendCode: (request) => sendCode(services, request).then(() => ({})),
     stop: (request) => stop(services, request).then(() => ({})),
     extend: (request) => extend(services, request),
-    sign: (request) => signHash(services, request),
+    sign: (request) => signHash(signServices, request),
     requestApproval: (request) => requestApproval(services, request),
     readApproval: (request) => readApproval(services, request),
     listApprovals: (request) => listApprovals(services, request),
@@ -182,7 +194,10 @@ export async function startWorker(
       })
       return {}
     },
-    health: () => health(pool, hsm, signingLog, requireClock, log.demo),
+    health: async () => ({
+      ...(await health(pool, hsm, signingLog, requireClock, log.demo)),
+      log: tail.bounded,
+    }),
   }
   const lanes = {
     password: new Lane({ atOnce: 8, mostWaiting: 24 }),
@@ -200,7 +215,13 @@ export async function startWorker(
     logger,
   )
 
-  const adminServices: AdminServices = { ...services, pool, ca, demo: log.demo }
+  const adminServices: AdminServices = {
+    ...services,
+    pool,
+    ca,
+    demo: log.demo,
+    log: { origin: log.origin, announceKey: announce },
+  }
   const admin = new FrameServer(settings.adminSocket, (frame) => administer(adminServices, frame), logger)
 
   const chores = new Chores({ transactions, pool, logger })
@@ -213,6 +234,7 @@ export async function startWorker(
   return {
     async close() {
       chores.stop()
+      await tail.stop()
       await Promise.all([front.close(), admin.close()])
       const stop = { type: 'audit.stop', outcome: 'ok', actor: { kind: 'system' } } as const
       await signingLog.append(stop).catch(() => {})
@@ -270,7 +292,7 @@ async function health(
   log: SigningLog,
   requireClock: (now: Date) => void,
   demo: boolean,
-): Promise<FrontVerbs['health']['response']> {
+): Promise<Omit<FrontVerbs['health']['response'], 'log'>> {
   const device = hsm.random(8).then(
     () => true,
     () => false,

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { type AuditEvent, EVENTS, type EventName, PHASE } from '../../src/audit/event.js'
-import { type Disclosure, disclose, encodeLeaf, fieldDigest, leafHash, searchTag } from '../../src/audit/leaf.js'
+import { type Disclosure, disclose, encodeLeaf, fieldDigest, searchTag } from '../../src/audit/leaf.js'
+import { openClient } from '../../src/db/pool.js'
 import type { BootId, OperationId } from '../../src/ids.js'
+import { leafHash } from '../../src/tlog/tree.js'
+import { tempDatabase } from '../helpers/temp-database.js'
 
 const golden = JSON.parse(readFileSync(new URL('../../../test/vectors/leaves.json', import.meta.url), 'utf8')) as {
   events: Record<string, [number, number]>
@@ -26,16 +29,19 @@ test('event names, numbers and phases are frozen', () => {
   assert.equal(new Set(Object.values(EVENTS).map(({ ev }) => ev)).size, Object.keys(EVENTS).length)
 })
 
-test('the database knows the same events, and the same ones for a front', () => {
-  const migrations = new URL('../../../migrations/', import.meta.url)
-  const sql = readdirSync(migrations).map((file) => readFileSync(new URL(file, migrations), 'utf8'))
-  const rows = [...sql.join('\n').matchAll(/^ {2}\((\d+), '([a-z._]+)', (true|false)\)/gm)]
-    .map(([, ev, name, front]) => [name, Number(ev), front === 'true'])
-    .sort((a, b) => Number(a[1]) - Number(b[1]))
-  const known = Object.entries(EVENTS).map(([name, definition]) => [name, definition.ev, 'front' in definition])
+test('the database knows the same events, and the same ones for a front and for a keeper', async (t) => {
+  const database = await tempDatabase()
+  t.after(() => database.drop())
+  const client = await openClient(database.ownerUrl)
+  t.after(() => client.end())
+  const { rows } = await client.query('select name, ev, front, keeper from audit.event_type order by ev')
+  const known = Object.entries(EVENTS).map(([name, definition]) => ({
+    ...{ name, ev: definition.ev },
+    ...{ front: 'front' in definition, keeper: 'keeper' in definition },
+  }))
   assert.deepEqual(
     rows,
-    known.sort((a, b) => Number(a[1]) - Number(b[1])),
+    known.sort((a, b) => a.ev - b.ev),
   )
 })
 

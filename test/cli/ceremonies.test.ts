@@ -56,10 +56,14 @@ async function doctor(settings: Record<string, string>): Promise<{ status: numbe
   return { status, bad: findings.filter(({ state }) => state !== 'ok'), checks: findings.map(({ check }) => check) }
 }
 
+const logToken = () => `pkcs11:${SOFTHSM}?token=paraph-log&pin-file=${join(folder, 'keys', 'log-pin')}`
+
 const production = (): Record<string, string> => ({
   PARAPH_ALLOW_SOFTHSM: 'yes',
   DATABASE_URL: database.frontUrl,
   PARAPH_SAM_DATABASE_URL: database.samUrl,
+  PARAPH_KEEPER_DATABASE_URL: database.keeperUrl,
+  PARAPH_CHECKPOINT_HSM: logToken(),
 })
 
 const ORIGIN = 'sign.example.test/paraph'
@@ -195,6 +199,12 @@ test('a production service takes commands from named operators and shows them no
   try {
     const security = join(folder, 'anna.token')
     const registration = join(folder, 'registration.token')
+    const key = ['audit', 'key', '--operator', security]
+    const keyed = await run(key, { PARAPH_CHECKPOINT_HSM: logToken() })
+    assert.equal(keyed.status, 0)
+    assert.deepEqual(keyed.json.origin, ORIGIN)
+    assert.match(keyed.json.vkey, /^sign\.example\.test\/paraph\+[0-9a-f]{8}\+A/)
+    assert.equal((await run(key, { PARAPH_CHECKPOINT_HSM: logToken() })).json.error.code, 'already_exists')
     const named = await run([
       'operator',
       'create',
@@ -352,7 +362,7 @@ test('doctor tells every wrong setting at once, and goes on with what it can loo
   const settings = bad.filter(({ check }) => check === 'settings')
   assert.deepEqual(
     settings.map(({ message }) => message.split(' ')[0]),
-    ['PARAPH_SAM_DATABASE_URL', 'PARAPH_HSM'],
+    ['PARAPH_SAM_DATABASE_URL', 'PARAPH_KEEPER_DATABASE_URL', 'PARAPH_CHECKPOINT_HSM', 'PARAPH_HSM'],
   )
   assert.match(bad.find(({ check }) => check === 'database')?.message ?? '', /nothing listens on 127\.0\.0\.1 port 1/)
   const mistyped = await doctor({ PARAPH_PROT: '1' })

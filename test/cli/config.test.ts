@@ -18,6 +18,8 @@ function faultsOf(env: Record<string, string>, program: Program = 'serve'): read
 const PRODUCTION = {
   DATABASE_URL: 'postgres://paraph_front@db.example.test/paraph',
   PARAPH_SAM_DATABASE_URL: 'postgres://paraph_sam@db.example.test/paraph',
+  PARAPH_KEEPER_DATABASE_URL: 'postgres://paraph_keeper@db.example.test/paraph',
+  PARAPH_CHECKPOINT_HSM: 'pkcs11:/module.so?token=log&pin-file=/log-pin',
   PARAPH_HSM: 'pkcs11:/opt/vendor/module.so?token=paraph&pin-file=/etc/paraph/pin',
 }
 
@@ -41,6 +43,8 @@ test('nothing set is a demo on the loopback address', async (t) => {
     trustedProxies: [],
     data,
     keys: join(data, 'keys'),
+    keeperDatabaseUrl: undefined,
+    checkpointHsm: undefined,
     hsm: undefined,
     allowSoftHsm: false,
     sam: undefined,
@@ -82,7 +86,10 @@ for (const [name, env] of Object.entries({
     const faults = faultsOf(env)
     assert.ok(faults.length > 0)
     for (const fault of faults)
-      assert.match(fault, /^(DATABASE_URL|PARAPH_SAM_DATABASE_URL|PARAPH_HSM) is missing.* Type /)
+      assert.match(
+        fault,
+        /^(DATABASE_URL|PARAPH_SAM_DATABASE_URL|PARAPH_KEEPER_DATABASE_URL|PARAPH_CHECKPOINT_HSM|PARAPH_HSM) is missing.* Type /,
+      )
   })
 }
 
@@ -119,7 +126,7 @@ test('the workers apart need a folder, a database and a device, and no database 
   assert.deepEqual(faultsOf({ ...sam, PARAPH_SAM: '/run/paraph' }, 'sam'), [])
   assert.deepEqual(
     faultsOf({}, 'sam').map((fault) => fault.split(' ')[0]),
-    ['PARAPH_SAM_DATABASE_URL', 'PARAPH_HSM', 'PARAPH_SAM'],
+    ['PARAPH_SAM_DATABASE_URL', 'PARAPH_KEEPER_DATABASE_URL', 'PARAPH_CHECKPOINT_HSM', 'PARAPH_HSM', 'PARAPH_SAM'],
   )
 })
 

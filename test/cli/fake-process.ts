@@ -1,6 +1,7 @@
 /** Stands for a front or a SAM worker: tells in a file what it was given and when it stops, and serves nothing. */
 import { appendFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
+import { join } from 'node:path'
 import { supervised } from '../../src/supervised.js'
 
 interface FakeSettings {
@@ -10,10 +11,14 @@ interface FakeSettings {
   readonly name?: string
   /** A worker's: the file is in it. */
   readonly keysDir?: string
+  /** A keeper's: the file is three folders above. */
+  readonly guardFile?: string
 }
 
 const { settings, ready } = await supervised<FakeSettings>()
-const file = settings.name ?? `${settings.keysDir}/told`
+const file =
+  settings.name ??
+  (settings.guardFile === undefined ? `${settings.keysDir}/told` : join(settings.guardFile, '../../../told'))
 const tell = (facts: object) => appendFileSync(file, `${JSON.stringify(facts)}\n`)
 
 tell({ pid: process.pid, settings, env: Object.keys(process.env) })

@@ -6,7 +6,7 @@ import { registerSam } from '../../src/cli/sam.js'
 import { registerServe } from '../../src/cli/serve.js'
 
 const fake = join(dirname(fileURLToPath(import.meta.url)), 'fake-process.js')
-const entries = { worker: fake, front: fake }
+const entries = { worker: fake, front: fake, keeper: fake }
 const program = new Command('paraph')
 registerServe(program, {
   entries,

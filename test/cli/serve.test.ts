@@ -14,6 +14,7 @@ import { emptyDatabase, type TempDatabase, tempDatabase } from '../helpers/temp-
 
 const PROGRAM = join(dirname(fileURLToPath(import.meta.url)), 'serve-program.js')
 const INSTANCE = '0197a3f0-0000-7000-8000-000000000001'
+const LOG_TOKEN = 'pkcs11:/opt/vendor/module.so?token=log&pin-file=/nowhere/log-pin'
 const HSM = 'pkcs11:/opt/vendor/module.so?token=paraph&pin-file=/nowhere/pin'
 
 let database: TempDatabase
@@ -111,7 +112,9 @@ async function until(holds: () => boolean, what: string): Promise<void> {
 test('a demo starts with nothing set, stops in order, and finds its own again', async (t) => {
   const folder = await newFolder(t)
   const first = await start(folder)
-  const [worker, front] = first.told()
+  const [worker, keeper, front] = first.told()
+  assert.match(String(keeper?.settings.databaseUrl), /^postgres:\/\/paraph_keeper:/)
+  assert.equal(keeper?.settings.guardFile, join(folder, 'var/log/checkpoint'))
   assert.match(String(first.line.url), /^http:\/\/127\.0\.0\.1:[1-9]\d+$/)
   assert.equal(first.line.login, 'demo')
   assert.equal(first.line.demo, true)
@@ -141,8 +144,9 @@ test('a demo starts with nothing set, stops in order, and finds its own again', 
   assert.equal(worker?.settings.instance, instance)
 
   assert.equal(await stop(first, 'SIGINT'), 0)
-  assert.deepEqual(first.told().slice(2), [
+  assert.deepEqual(first.told().slice(3), [
     { stopped: 'front', database: true },
+    { stopped: 'keeper', database: true },
     { stopped: 'sam-0', database: true },
   ])
   assert.equal(existsSync(join(folder, 'var/postgres/data/postmaster.pid')), false)
@@ -155,12 +159,19 @@ test('a demo starts with nothing set, stops in order, and finds its own again', 
 test('a front that dies is started again', async (t) => {
   const running = await start(await newFolder(t))
   const before = running.told()
-  process.kill(before[1]?.pid as number, 'SIGKILL')
-  await until(() => running.told().length === 3, 'a second front')
-  assert.deepEqual(running.told()[2]?.settings, before[1]?.settings)
+  process.kill(before[2]?.pid as number, 'SIGKILL')
+  await until(() => running.told().length === 4, 'a second front')
+  assert.deepEqual(running.told()[3]?.settings, before[2]?.settings)
 })
 
-const urls = () => ({ DATABASE_URL: database.frontUrl, PARAPH_SAM_DATABASE_URL: database.samUrl, PARAPH_HSM: HSM })
+const settingsFor = (of: TempDatabase) => ({
+  DATABASE_URL: of.frontUrl,
+  PARAPH_SAM_DATABASE_URL: of.samUrl,
+  PARAPH_KEEPER_DATABASE_URL: of.keeperUrl,
+  PARAPH_HSM: HSM,
+  PARAPH_CHECKPOINT_HSM: LOG_TOKEN,
+})
+const urls = () => settingsFor(database)
 
 test('production refuses a database that cannot be reached, is empty, or has no log', async (t) => {
   const nowhere = await refusal(t, { ...urls(), DATABASE_URL: 'postgres://x@127.0.0.1:1/x' })
@@ -192,11 +203,13 @@ test('production runs workers and front, together and apart', async (t) => {
   const other = await tempDatabase()
   t.after(other.drop)
   await makeLog(other.ownerUrl, false)
-  const settings = { DATABASE_URL: other.frontUrl, PARAPH_SAM_DATABASE_URL: other.samUrl, PARAPH_HSM: HSM }
+  const settings = settingsFor(other)
 
   await t.test('together', async (t) => {
     const running = await start(await newFolder(t), settings)
-    const [worker, front] = running.told()
+    const [worker, keeper, front] = running.told()
+    assert.equal(keeper?.settings.databaseUrl, other.keeperUrl)
+    assert.equal(keeper?.settings.keyUri, LOG_TOKEN)
     assert.equal(running.line.demo, false)
     assert.equal(worker?.settings.instance, INSTANCE)
     assert.equal(worker?.settings.hsmUri, HSM)

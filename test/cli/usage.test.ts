@@ -21,6 +21,7 @@ test('the stable names are there', () => {
   const names = leaves.map(({ path }) => path.slice('paraph '.length)).sort()
   assert.deepEqual(names, [
     'audit init',
+    'audit key',
     'authenticator cancel',
     'authenticator enrol',
     'authenticator list',

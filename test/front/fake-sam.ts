@@ -154,5 +154,5 @@ const HEALTHY: Partial<Replies> = {
   frontSecret: () => ({ secret: Buffer.alloc(32, 7).toString('base64') }),
   collect: () => ({ sad: 'sad', expiresIn: 180 }),
   announce: () => ({}),
-  health: () => ({ device: true, database: true, clock: true, demo: true }),
+  health: () => ({ device: true, database: true, clock: true, log: true, demo: true }),
 }

@@ -14,7 +14,7 @@ let production: TestFront
 let demo: TestFront
 before(async () => {
   production = await testFront()
-  production.sam.on('health', () => ({ device: true, database: true, clock: true, demo: false }))
+  production.sam.on('health', () => ({ device: true, database: true, clock: true, log: true, demo: false }))
   demo = await testFront()
   for (const { seed } of [production, demo]) {
     await seed.query(

@@ -100,19 +100,20 @@ async function readiness(parts: { database?: boolean; worker?: Record<string, bo
   }
   return { ask, tick: (ms: number) => (now += ms), looks: () => looks, close: () => app.close() }
 }
-const UP = { device: true, database: true, clock: true, demo: false }
+const UP = { device: true, database: true, clock: true, log: true, demo: false }
 
 test('ready is when every part is up, and says which is not', async () => {
   const rows: [Parameters<typeof readiness>[0], Record<string, string>][] = [
-    [{ worker: UP }, { database: 'up', worker: 'up', device: 'up', clock: 'up' }],
+    [{ worker: UP }, { database: 'up', worker: 'up', device: 'up', clock: 'up', log: 'up' }],
     [
       { worker: UP, database: false },
-      { database: 'down', worker: 'up', device: 'up', clock: 'up' },
+      { database: 'down', worker: 'up', device: 'up', clock: 'up', log: 'up' },
     ],
-    [{ worker: { ...UP, database: false } }, { database: 'down', worker: 'up', device: 'up', clock: 'up' }],
-    [{ worker: { ...UP, device: false } }, { database: 'up', worker: 'up', device: 'down', clock: 'up' }],
-    [{ worker: { ...UP, clock: false } }, { database: 'up', worker: 'up', device: 'up', clock: 'down' }],
-    [{ worker: undefined }, { database: 'up', worker: 'down', device: 'unknown', clock: 'unknown' }],
+    [{ worker: { ...UP, database: false } }, { database: 'down', worker: 'up', device: 'up', clock: 'up', log: 'up' }],
+    [{ worker: { ...UP, device: false } }, { database: 'up', worker: 'up', device: 'down', clock: 'up', log: 'up' }],
+    [{ worker: { ...UP, clock: false } }, { database: 'up', worker: 'up', device: 'up', clock: 'down', log: 'up' }],
+    [{ worker: { ...UP, log: false } }, { database: 'up', worker: 'up', device: 'up', clock: 'up', log: 'down' }],
+    [{ worker: undefined }, { database: 'up', worker: 'down', device: 'unknown', clock: 'unknown', log: 'unknown' }],
   ]
   for (const [given, parts] of rows) {
     const { ask, close } = await readiness(given)

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { createHash, createHmac, createPublicKey, verify } from 'node:crypto'
 import { type Client, openClient } from '../../src/db/pool.js'
 import { verifyDigest } from '../../src/hsm/openssl.js'
+import { checkpointText, type NoteKey, parseNote, parseVkey, verifyNote } from '../../src/tlog/note.js'
+import { GrowingTree } from '../../src/tlog/tiles.js'
 
 interface Leaf {
   readonly act: string
@@ -45,6 +47,7 @@ export interface WorldOptions {
   readonly on?: Client
 }
 
+const KEEPER_MAY = ['audit.start', 'audit.stop', 'audit.heartbeat', 'audit.fork_detected']
 const FRONT_MAY = ['audit.stop', 'credential.listed', 'credential.read', 'auth.session_read', 'access.refused']
 const sha256 = (bytes: Uint8Array | string) => createHash('sha256').update(bytes).digest()
 const digestsOf = (open: Map<string, string>) =>
@@ -64,6 +67,7 @@ export async function checkWorld(ownerUrl: string, options: WorldOptions = {}): 
     const entries = await readEntries(db)
     checkWriters(entries)
     await checkFlushes(db, entries)
+    await checkCheckpoints(db, entries)
     checkSignings(entries, options.settled ?? true)
     checkCreations(entries)
     await checkCounters(db, entries, options.settled ?? true)
@@ -148,11 +152,20 @@ function checkWriters(entries: readonly Entry[]): void {
   const origin = String(init.f?.origin)
   const device = Buffer.from(String(init.f?.device), 'base64url')
   const kinds = new Map<string, string>()
+  const keys = checkpointKeys(entries)
   for (const { leaf } of entries.filter((entry) => entry.leaf.ev === 'audit.start')) {
     const f = leaf.f as Record<string, string>
     const text = ['paraph/boot/v1', origin, f.writer, f.kind, f.host, f.key, ''].join('\n')
     const digest = { algorithm: 'sha-256' as const, bytes: sha256(text) }
     const signature = Buffer.from(f.signature as string, 'base64url')
+    if (f.kind === 'keeper') {
+      assert.ok(
+        keys.some((key) => verify(null, Buffer.from(text), key.publicKey, signature)),
+        `a checkpoint key announced ${f.writer}`,
+      )
+      kinds.set(f.writer as string, 'keeper')
+      continue
+    }
     assert.ok(
       verifyDigest(device, { scheme: 'ecdsa', hash: 'sha-256' }, digest, signature),
       `the device announced ${f.writer}`,
@@ -170,8 +183,29 @@ function checkWriters(entries: readonly Entry[]): void {
       `entry ${idx} (${leaf.ev}): no hole in its writer's numbers`,
     )
     if (before !== undefined) assert.ok(leaf.t >= before.t, `entry ${idx}: time goes back`)
+    if (kind === 'keeper') assert.ok(KEEPER_MAY.includes(leaf.ev), `entry ${idx}: a keeper wrote ${leaf.ev}`)
     if (kind === 'front') assert.ok(FRONT_MAY.includes(leaf.ev), `entry ${idx}: a front wrote ${leaf.ev}`)
     last.set(leaf.boot, leaf)
+  }
+}
+
+const checkpointKeys = (entries: readonly Entry[]): NoteKey[] =>
+  entries.filter(({ leaf }) => leaf.ev === 'audit.key').map(({ leaf }) => parseVkey(String(leaf.f?.vkey)))
+
+/** Every checkpoint is signed, and is the head of a tree over the entries that stand there. */
+async function checkCheckpoints(db: Client, entries: readonly Entry[]): Promise<void> {
+  const { rows } = await db.query('select size, root, note from audit.checkpoint order by size')
+  const keys = checkpointKeys(entries)
+  const tree = new GrowingTree()
+  for (const { size, root, note } of rows) {
+    while (tree.size < size) tree.append(Buffer.from(entries[tree.size]?.lh ?? '', 'hex'))
+    assert.equal(Buffer.from(tree.root()).toString('hex'), root.toString('hex'), `the root of ${size} entries`)
+    const signed = parseNote(note)
+    assert.ok(
+      keys.some((key) => verifyNote(signed, key) !== undefined),
+      `the checkpoint of ${size} is signed`,
+    )
+    assert.equal(signed.text, checkpointText({ origin: String(entries[0]?.leaf.f?.origin), size, root }))
   }
 }
 

@@ -15,11 +15,12 @@ export interface TempDatabase {
   readonly ownerUrl: string
   readonly frontUrl: string
   readonly samUrl: string
+  readonly keeperUrl: string
   /** Ends every connection to it and removes it. */
   drop(): Promise<void>
 }
 
-/** Passwords of paraph_front and paraph_sam on a test server. */
+/** Password of the service's roles on a test server. */
 const TEST_PASSWORD = 'test'
 
 /** As safe as a server has to be, and small. */
@@ -81,6 +82,7 @@ export async function tempDatabase(): Promise<TempDatabase> {
     ownerUrl: at(server, name),
     frontUrl: at(server, name, 'paraph_front'),
     samUrl: at(server, name, 'paraph_sam'),
+    keeperUrl: at(server, name, 'paraph_keeper'),
     async drop() {
       await asOwner(server, (client) => client.query(`drop database if exists ${name} with (force)`))
     },
@@ -114,7 +116,7 @@ function migratedTemplate(server: string): Promise<string> {
       await client.query(`drop database if exists ${making} with (force)`)
       await client.query(`create database ${making}`)
       await migrate(at(server, making))
-      for (const role of ['paraph_front', 'paraph_sam']) {
+      for (const role of ['paraph_front', 'paraph_sam', 'paraph_keeper']) {
         await client.query(`alter role ${role} password ${client.escapeLiteral(TEST_PASSWORD)}`)
       }
       await client.query(`alter database ${making} rename to ${name}`)

@@ -2,6 +2,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFi
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { initializeToken } from '../../src/hsm/ceremony.js'
+import { openCheckpointKey } from '../../src/hsm/checkpoint-key.js'
 
 /** Where Debian's package puts the module. */
 export const SOFTHSM = '/usr/lib/softhsm/libsofthsm2.so'
@@ -11,6 +12,8 @@ export interface TempToken {
   readonly uri: string
   /** A second token beside it, with its own PIN, for the demo CA. */
   readonly uriCa: string
+  /** A third, for the key that signs checkpoints. */
+  readonly uriLog: string
   /** SoftHSM's configuration file; SOFTHSM2_CONF names it from now on, in this process and in its children. */
   readonly conf: string
   readonly folder: string
@@ -51,9 +54,12 @@ async function makeTemplate(): Promise<string> {
 
   const making = mkdtempSync(join(tmpdir(), 'paraph-token-making-'))
   configure(making)
-  const { uri, uriCa } = addresses(making)
+  const { uri, uriCa, uriLog } = addresses(making)
   await initializeToken(uri)
   await initializeToken(uriCa)
+  await initializeToken(uriLog)
+  const key = await openCheckpointKey(uriLog, { create: true })
+  key.close()
   try {
     renameSync(making, folder)
   } catch (error) {
@@ -64,11 +70,12 @@ async function makeTemplate(): Promise<string> {
   return folder
 }
 
-function addresses(folder: string): { uri: string; uriCa: string; pinFile: string } {
+function addresses(folder: string): { uri: string; uriCa: string; uriLog: string; pinFile: string } {
   const pinFile = join(folder, 'pin')
   return {
     uri: `pkcs11:${SOFTHSM}?token=paraph&pin-file=${pinFile}`,
     uriCa: `pkcs11:${SOFTHSM}?token=paraph-ca&pin-file=${join(folder, 'pin-ca')}`,
+    uriLog: `pkcs11:${SOFTHSM}?token=paraph-log&pin-file=${join(folder, 'pin-log')}`,
     pinFile,
   }
 }

@@ -10,12 +10,15 @@ import { freePort } from '../../src/db/cluster.js'
 import { type Client, openClient } from '../../src/db/pool.js'
 import { startFront } from '../../src/front/main.js'
 import type { FrontSettings } from '../../src/front/settings.js'
+import { openCheckpointKey } from '../../src/hsm/checkpoint-key.js'
 import type { Hsm, KeySpec } from '../../src/hsm/hsm.js'
 import { openHsm } from '../../src/hsm/open-hsm.js'
+import { Keeper, type KeeperOptions } from '../../src/keeper/keeper.js'
 import { callAdmin } from '../../src/sam/admin-client.js'
 import { initDemo, operatorTokenFile } from '../../src/sam/demo.js'
 import type { WorkerSettings } from '../../src/sam/supervisor.js'
 import { startWorker } from '../../src/sam/worker.js'
+import { formatVkey, noteKey } from '../../src/tlog/note.js'
 import { checkWorld, type World, type WorldOptions } from './check-world.js'
 import { setClock, tempDatabase } from './temp-database.js'
 import { type TempToken, tempToken } from './temp-token.js'
@@ -45,6 +48,8 @@ export interface TestServiceOptions {
   readonly keys?: readonly KeySpec[]
   /** How it is reached, where that matters: passkeys belong to names, and to no numbers. */
   readonly publicUrl?: string
+  /** Whether a keeper signs the log from the beginning, as it must for signing; yes unless said. */
+  readonly keeper?: boolean
   /** Listens where a browser may keep passkeys: under a name, and on a port known before. One front. */
   readonly forBrowser?: boolean
 }
@@ -75,6 +80,7 @@ export class TestService {
   ownerUrl = ''
   frontUrl = ''
   samUrl = ''
+  keeperUrl = ''
   signer: TestSigner = { login: '', password: '', secret: '' }
   readonly logger: Logger
   /** How a browser reaches it. */
@@ -118,6 +124,7 @@ export class TestService {
     keys = ['rsa-2048', 'p-256'],
     publicUrl = this.publicUrl,
     forBrowser = false,
+    keeper = true,
   }: TestServiceOptions): Promise<void> {
     this.publicUrl = publicUrl
     if (forBrowser) {
@@ -135,6 +142,7 @@ export class TestService {
       ownerUrl: database.ownerUrl,
       frontUrl: await network(database.frontUrl),
       samUrl: await network(database.samUrl),
+      keeperUrl: database.keeperUrl,
     })
     this.#token = token
     await initDemo({
@@ -148,13 +156,44 @@ export class TestService {
     this.#closers.push(() => this.closeWorkers())
     for (let i = 0; i < workers; i++) this.#workers.push(await this.startWorker(this.newWorkerSettings(i), device))
     for (let i = 0; i < fronts; i++) this.urls.push(await this.startFront(i))
-    if (workers > 0) await this.populate(keys)
+    if (workers > 0) await this.populate(keys, keeper)
   }
 
   /** The signer and his credentials; needs a worker. */
-  async populate(keys: readonly KeySpec[]): Promise<void> {
+  async populate(keys: readonly KeySpec[], keeper = true): Promise<void> {
+    if (keeper) await this.startKeeper()
     this.signer = await this.newSigner('signer@example.test', 'Test Signer')
     for (const key of keys) this.credentials[key] = await this.newCredential(this.signer, key)
+  }
+
+  /** The device of the key that signs the log. */
+  get checkpointHsmUri(): string {
+    if (this.#token === undefined) throw new Error('not started')
+    return this.#token.uriLog
+  }
+
+  /** Without a keeper nothing is signed for long. Its key is announced by a worker, which must be there. */
+  async startKeeper(more: Partial<KeeperOptions> = {}): Promise<Keeper> {
+    const key = more.key ?? (await openCheckpointKey(this.checkpointHsmUri))
+    const { origin } = await this.admin('log.origin', {})
+    const vkey = formatVkey(noteKey(origin, key.type, key.publicKey))
+    const known = await (await this.owner()).query('select from audit.checkpoint_key where vkey = $1', [vkey])
+    if (known.rowCount === 0) await this.admin('log.key', { vkey })
+    const keeper = new Keeper({
+      databaseUrl: this.keeperUrl,
+      key,
+      guardFile: join(this.folder, 'checkpoint'),
+      node: 'test/keeper',
+      clock: this.clock,
+      logger: this.logger,
+      ...more,
+    })
+    this.#closers.push(async () => {
+      await keeper.stop()
+      key.close()
+    })
+    keeper.start()
+    return keeper
   }
 
   /** The device of signers' keys. */

@@ -51,7 +51,9 @@ class Scene {
     try {
       const device = faultyModule(service.folder)
       const hsmUri = device.uri(service.hsmUri)
-      return new Scene(service, device, await startProcesses(service, { workers, hsmUri, env: device.env }))
+      const scene = new Scene(service, device, await startProcesses(service, { workers, hsmUri, env: device.env }))
+      await service.startKeeper()
+      return scene
     } catch (error) {
       await service.close()
       throw error
@@ -302,7 +304,7 @@ describe('one worker on a device that fails', () => {
     await until('health has noticed', async () => (await scene.health()).parts['device'] === 'down')
     assert.deepEqual(await scene.health(), {
       status: 'unavailable',
-      parts: { database: 'up', worker: 'up', device: 'down', clock: 'up' },
+      parts: { database: 'up', worker: 'up', device: 'down', clock: 'up', log: 'up' },
     })
     const list = await service.post('/csc/v2/credentials/list', {}, { bearer: agreement.bearer })
     assert.deepEqual(list.body.credentialIDs, [agreement.credential])

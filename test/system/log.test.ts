@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { after, before, describe, test } from 'node:test'
-import { leafHash, searchTag } from '../../src/audit/leaf.js'
+import { searchTag } from '../../src/audit/leaf.js'
 import { type Client, openClient } from '../../src/db/pool.js'
 import { initDemo } from '../../src/sam/demo.js'
+import { leafHash } from '../../src/tlog/tree.js'
 import { TestService } from '../helpers/test-service.js'
 
 let service: TestService

@@ -4,7 +4,9 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { after, before, describe, mock, test } from 'node:test'
 import { Client } from '../../src/db/pool.js'
 import { PasswordHasher } from '../../src/identity/password.js'
+import { Keeper } from '../../src/keeper/keeper.js'
 import { Chores } from '../../src/sam/chores.js'
+import { TailWatch } from '../../src/sam/tail-watch.js'
 import {
   assertCounted,
   assertLogged,
@@ -41,8 +43,10 @@ let stranger: TestSigner
 let strangersCredential: string
 
 before(async () => {
-  // What a worker does each minute would stand among the statements that are compared here.
+  // What is done again and again, of itself, would stand among the statements that are compared here.
   mock.method(Chores.prototype, 'start', () => {})
+  mock.method(TailWatch.prototype, 'start', () => {})
+  mock.method(Keeper.prototype, 'start', () => {})
   service = await TestService.start({ keys: ['rsa-2048'], device: device.wrap })
   credential = service.credentials['rsa-2048'] as string
   stranger = await service.newSigner('stranger@example.test', 'Stranger')

@@ -121,6 +121,7 @@ async function* examineContent(
     certificates: examineCertificates,
     intentions: examineIntentions,
     partitions: examinePartitions,
+    checkpoints: examineCheckpoints,
   }
   for (const [check, look] of Object.entries(checks)) {
     try {
@@ -246,5 +247,32 @@ async function examinePartitions(client: Client): Promise<Finding> {
     'partitions',
     `The log has room for ${left} entries only; without room nothing is signed.`,
     "A running worker makes more each minute: start one, or look for its error in the worker's log.",
+  )
+}
+
+/** As old as the oldest entry without a checkpoint may become before nothing is signed. */
+const OLDEST_SECONDS = 5
+
+async function examineCheckpoints(client: Client): Promise<Finding> {
+  const keys = await row<{ n: number }>(client, 'select count(*) as n from audit.checkpoint_key')
+  if (keys?.n === 0) {
+    return fail(
+      'checkpoints',
+      'No key is named that signs the log, so that nothing is signed.',
+      'Run `paraph audit key`.',
+    )
+  }
+  const newest = await row<{ size: number; age: number; open: number }>(
+    client,
+    `select c.size, extract(epoch from clock_timestamp() - c.created_at)::float8 as age, h.size - c.size as open
+       from audit.head h left join lateral (select size, created_at from audit.checkpoint order by size desc limit 1) c on true`,
+  )
+  if (newest !== undefined && newest.open !== null && (newest.open === 0 || newest.age < OLDEST_SECONDS)) {
+    return ok('checkpoints', `The log is signed up to entry ${newest.size - 1}.`)
+  }
+  return fail(
+    'checkpoints',
+    `The newest entries of the log are not signed, and without that nothing is signed.`,
+    'Look for the error of the log keeper in its log; it runs beside the workers.',
   )
 }

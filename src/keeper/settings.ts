@@ -1,0 +1,12 @@
+import type { LogLevel } from '../config.js'
+
+/** What a keeper (`src/keeper/main.ts`) reads from its standard input. */
+export interface KeeperSettings {
+  /** Role paraph_keeper. */
+  readonly databaseUrl: string
+  /** The token of the key that signs checkpoints, and its PIN. */
+  readonly keyUri: string
+  readonly guardFile: string
+  readonly node: string
+  readonly logLevel: LogLevel
+}
