@@ -59,7 +59,8 @@ class Account:
         if step <= self.last_step:
             return None
         self.last_step = step
-        return pyotp.TOTP(self.secret, digits=8).now()
+        # Of that step, and not of the one that may begin meanwhile: it would be used again in the next.
+        return pyotp.TOTP(self.secret, digits=8).at(step * 30)
 
     def open_sad(self):
         """A SAD for many signatures in this session, or None where there is no code for one."""
@@ -73,7 +74,8 @@ class Account:
             }
             url = f"{URL}/csc/v2/credentials/authorize"
             answer = requests.post(url, headers={"Authorization": bearer}, json=body, timeout=30)
-            answer.raise_for_status()
+            if answer.status_code != 200:
+                raise RuntimeError(f"authorize answered {answer.status_code} {answer.text}")
             self.sad = answer.json()["SAD"]
         return self.sad
 
