@@ -132,7 +132,10 @@ test('it starts without database and workers, and says so', { timeout: 30_000 },
       [ready.status, await ready.json()],
       [
         503,
-        { status: 'unavailable', parts: { database: 'down', worker: 'down', device: 'unknown', clock: 'unknown' } },
+        {
+          status: 'unavailable',
+          parts: { database: 'down', worker: 'down', device: 'unknown', clock: 'unknown', log: 'unknown' },
+        },
       ],
     )
     for (const path of ['/csc/v1/info', '/csc/v2/credentials/list', '/csc/v1/signatures/signHash']) {
