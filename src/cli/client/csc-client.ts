@@ -5,6 +5,7 @@ import type { Digest } from '../../digest.js'
 import type { Mechanism } from '../../hsm/hsm.js'
 import { DIGEST_OID, RSA_OID, signatureOid } from '../../pki/algorithm.js'
 import { CscError, noAnswer, type Repeat } from './csc-error.js'
+import { factorsToPresent } from './factor-expression.js'
 
 /** Largest answer that is read, in bytes. */
 const MAX_ANSWER = 8 * 1024 * 1024
@@ -35,6 +36,7 @@ export interface CscCredential {
   readonly multisign: number
   /** `explicit`: the signer's factors go through this client. */
   readonly mode: string
+  /** What this client presents: what the credential's expression needs at least. */
   readonly factors: readonly CscFactor[]
 }
 
@@ -234,7 +236,7 @@ function readCredential(credentialId: unknown, info: unknown): CscCredential | u
   const { key, cert, auth, multisign } = object(info) ?? {}
   const { status, algo } = object(key) ?? {}
   const { certificates = [] } = object(cert) ?? {}
-  const { mode, objects = [] } = object(auth) ?? {}
+  const { mode, objects = [], expression } = object(auth) ?? {}
   if (typeof credentialId !== 'string' || typeof mode !== 'string') return undefined
   if (!Array.isArray(algo) || !Array.isArray(certificates) || !Array.isArray(objects)) return undefined
   if (!Number.isInteger(multisign) || (multisign as number) < 1 || !certificates.every(isBase64)) return undefined
@@ -245,7 +247,7 @@ function readCredential(credentialId: unknown, info: unknown): CscCredential | u
     certificates: certificates.map((der) => new Uint8Array(Buffer.from(der, 'base64'))),
     multisign: multisign as number,
     mode,
-    factors: objects.map(readFactor),
+    factors: factorsToPresent(objects.map(readFactor), typeof expression === 'string' ? expression : undefined),
   }
 }
 
