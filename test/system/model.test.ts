@@ -12,9 +12,14 @@ const SEED = 20261124
 const LONGEST_MS = 20_000
 
 const SESSION_MS = 180_000
+const REMEMBERED_MS = 30 * 60_000
+const LONGEST_SESSION_MS = 2 * 3600_000
 const SAD_MS = 300_000
+const LONGEST_SAD_MS = 900_000
 const NAME_MS = 600_000
 const CEILING = 4
+/** Of an agreement for a whole session. */
+const SESSION_CEILING = 6
 /** Before anything that ends within this time from now, the clock steps over the edge. */
 const EDGE_MS = 2000
 
@@ -28,13 +33,16 @@ interface Credential {
   readonly id: string
   readonly owner: number
   readonly scal: '1' | '2'
+  /** One code may cover a session with it, for the client `basic`. */
+  readonly wide: boolean
 }
 
 interface Session {
   readonly signer: number
   readonly client: 'basic' | 'another'
   readonly token: string
-  readonly endsAt: number
+  readonly startedAt: number
+  endsAt: number
   /** Of the refresh token it came with or from. */
   readonly family: Family
   ended: boolean
@@ -49,12 +57,17 @@ interface Family {
 interface Authorization {
   readonly session: Session
   readonly credential: Credential
-  readonly sad: string
   readonly total: number
+  readonly createdAt: number
+  /** Serves the whole of a remembered session. */
+  readonly wide: boolean
+  sad: string
+  /** Those it had before it was extended. */
+  formerSads: string[]
   /** What is left of the digests; undefined where any may be signed. */
-  readonly remaining: string[] | undefined
-  readonly digests: readonly string[] | undefined
-  readonly expiresAt: number
+  remaining: string[] | undefined
+  digests: readonly string[] | undefined
+  expiresAt: number
   used: number
   revoked: boolean
 }
@@ -78,7 +91,10 @@ class Model {
   }
 
   deadlines(): number[] {
-    return [...this.sessions, ...this.named.values()].map(({ endsAt }) => endsAt)
+    return [
+      ...[...this.sessions, ...this.named.values()].map(({ endsAt }) => endsAt),
+      ...this.authorizations.map(({ expiresAt }) => expiresAt),
+    ]
   }
 }
 
@@ -89,6 +105,9 @@ const NO_CREDENTIAL = refused('Invalid parameter credentialID')
 const DISABLED = refused('The credential identified by credentialID is disabled')
 const TOO_MANY = refused('Numbers of signatures is too high')
 const NO_SAD = refused('Invalid parameter SAD')
+const SAD_EXPIRED = refused('SAD expired')
+const NO_DIGESTS = refused('Missing (or invalid type) array parameter hashes')
+const NOT_REMEMBERED = refused('The session cannot be remembered for this credential and client')
 const NOT_AUTHORIZED = refused('Hash is not authorized by neither SAD nor an access token with scope “credential”.')
 
 const now = () => service.clock.now()
@@ -109,7 +128,7 @@ abstract class Command<Wish> implements fc.AsyncCommand<Model, TestService> {
   }
 
   async run(model: Model): Promise<void> {
-    while (model.deadlines().some((at) => at > now() && at < now() + EDGE_MS)) await service.moveClock(2 * EDGE_MS)
+    await stepOverEdges(model)
     await this.act(model)
     await assertBudgets(model)
   }
@@ -121,9 +140,34 @@ abstract class Command<Wish> implements fc.AsyncCommand<Model, TestService> {
   }
 }
 
+async function stepOverEdges(model: Model): Promise<void> {
+  while (model.deadlines().some((at) => at > now() && at < now() + EDGE_MS)) await service.moveClock(2 * EDGE_MS)
+}
+
 function assertAs(prediction: Prediction, { status, body }: Answer): void {
   const got = status === 200 ? 'accepted' : [status, body.error_description]
   assert.deepEqual(got, prediction)
+}
+
+/** A moment that the service took between two others; a database's clock may be a millisecond off. */
+function assertBetween(earliest: number, moment: number, latest: number): void {
+  assert.ok(earliest - 1 <= moment && moment <= latest + 1, `${earliest} <= ${moment} <= ${latest}`)
+}
+
+async function timesOfSession(token: string): Promise<{ startedAt: number; endsAt: number }> {
+  const { rows } = await (await service.owner()).query(
+    `select s.started_at, s.ends_at from paraph.token t join paraph.session s on s.id = t.session_id where t.hash = $1`,
+    [secretHash(token)],
+  )
+  return { startedAt: rows[0].started_at.getTime(), endsAt: rows[0].ends_at.getTime() }
+}
+
+async function timesOfAuthorization(sad: string): Promise<{ createdAt: number; expiresAt: number }> {
+  const { rows } = await (await service.owner()).query(
+    'select created_at, expires_at from paraph.authorization where sad_hash = $1',
+    [secretHash(sad)],
+  )
+  return { createdAt: rows[0].created_at.getTime(), expiresAt: rows[0].expires_at.getTime() }
 }
 
 /** The service counts as the model does, to the last digest. */
@@ -148,11 +192,13 @@ class Login extends Command<{
   async act({ sessions }: Model) {
     const signer = pick(signers, this.wish.signer)
     const family: Family = { refreshToken: undefined, usedTokens: [], revoked: false }
-    const session = { signer: signers.indexOf(signer), endsAt: now() + SESSION_MS, family, ended: false }
+    const session = { signer: signers.indexOf(signer), family, ended: false }
     if (this.wish.elsewhere) {
-      sessions.push({ ...session, client: 'another', token: await tokenOfAnotherClient(service, signer) })
+      const token = await tokenOfAnotherClient(service, signer)
+      sessions.push({ ...session, client: 'another', token, ...(await timesOfSession(token)) })
       return
     }
+    const at = now()
     const { status, body } = await service.post(
       '/csc/v2/auth/login',
       { rememberMe: this.wish.rememberMe },
@@ -161,7 +207,9 @@ class Login extends Command<{
     assert.equal(status, 200)
     keepSecret(body.access_token, body.refresh_token)
     family.refreshToken = body.refresh_token
-    sessions.push({ ...session, client: 'basic', token: body.access_token })
+    const times = await timesOfSession(body.access_token)
+    assertBetween(at + SESSION_MS, times.endsAt, now() + SESSION_MS)
+    sessions.push({ ...session, client: 'basic', token: body.access_token, ...times })
   }
 }
 
@@ -183,7 +231,7 @@ class Renew extends Command<{
   async act({ sessions }: Model) {
     const { family, signer, client } = recent(sessions, this.wish.session)
     const refreshToken = this.tokenOf(sessions) as string
-    const endsAt = now() + SESSION_MS
+    const at = now()
     const answer = await service.post('/csc/v2/auth/login', { refresh_token: refreshToken }, { front: this.wish.front })
     if (this.wish.again || family.revoked) {
       assertAs(refused('Invalid refresh_token'), answer)
@@ -196,7 +244,9 @@ class Renew extends Command<{
     keepSecret(token, next)
     family.usedTokens.push(refreshToken)
     family.refreshToken = next
-    sessions.push({ signer, client, token, endsAt, family, ended: false })
+    const times = await timesOfSession(token)
+    assertBetween(at + SESSION_MS, times.endsAt, now() + SESSION_MS)
+    sessions.push({ signer, client, token, ...times, family, ended: false })
   }
 }
 
@@ -207,6 +257,8 @@ class Authorize extends Command<{
   /** Indices of digests, or how many signatures of whatever kind. */
   readonly what: readonly number[] | number
   readonly rightCode: boolean
+  /** One agreement for all files of the session, whose end moves. */
+  readonly remember: boolean
 }> {
   override check({ sessions, failures }: Model) {
     return (
@@ -219,10 +271,20 @@ class Authorize extends Command<{
     if (!model.isAlive(session)) return OVER
     if (credential.owner !== session.signer) return NO_CREDENTIAL
     if (model.suspended.has(credential)) return DISABLED
-    if (count > CEILING) return TOO_MANY
-    if (typeof this.wish.what === 'number' && credential.scal === '2')
-      return refused('Missing (or invalid type) array parameter hashes')
+    if (this.wish.remember && (!credential.wide || session.client !== 'basic')) return NOT_REMEMBERED
+    if (count > (this.wish.remember ? SESSION_CEILING : CEILING)) return TOO_MANY
+    if (typeof this.wish.what === 'number' && credential.scal === '2') return NO_DIGESTS
     return this.wish.rightCode ? 'accepted' : refused('The authentication data is invalid')
+  }
+
+  /** To half an hour from the code, and to two hours from the login at most. */
+  async lengthen(session: Session, at: number): Promise<void> {
+    const { startedAt, endsAt } = await timesOfSession(session.token)
+    const ends = (from: number) =>
+      Math.max(session.endsAt, Math.min(from + REMEMBERED_MS, startedAt + LONGEST_SESSION_MS))
+    assert.equal(startedAt, session.startedAt)
+    assertBetween(ends(at), endsAt, ends(now()))
+    session.endsAt = endsAt
   }
 
   async act(model: Model) {
@@ -234,6 +296,7 @@ class Authorize extends Command<{
     const count = hashes?.length ?? (this.wish.what as number)
     // The next code is half a minute away, which may be the end of the session.
     const value = this.wish.rightCode ? await service.freshCode(signer) : wrongCode(service, signer)
+    await stepOverEdges(model)
     const prediction = this.predict(model, session, credential, count)
     const at = now()
     const answer = await service.post(
@@ -243,6 +306,7 @@ class Authorize extends Command<{
         numSignatures: count,
         ...(hashes === undefined ? {} : { hashes, hashAlgorithmOID: HASH_OID['sha-256'] }),
         authData: [{ id: 'OTP', value }],
+        rememberSession: this.wish.remember,
       },
       { bearer: session.token, front: this.wish.front },
     )
@@ -251,13 +315,108 @@ class Authorize extends Command<{
       model.failures[session.signer] = 0
       const { SAD: sad } = answer.body
       keepSecret(sad)
+      if (this.wish.remember) await this.lengthen(session, at)
+      const times = await timesOfAuthorization(sad)
+      const ends = (from: number) => (this.wish.remember ? session.endsAt : Math.min(from + SAD_MS, session.endsAt))
+      assertBetween(ends(at), times.expiresAt, ends(now()))
       model.authorizations.push({
-        ...{ session, credential, sad, digests: hashes, remaining: hashes?.slice(), total: count },
-        ...{ expiresAt: Math.min(at + SAD_MS, session.endsAt), used: 0, revoked: false },
+        ...{ session, credential, sad, formerSads: [], digests: hashes, remaining: hashes?.slice(), ...times },
+        ...{ wide: this.wish.remember, total: this.wish.remember ? SESSION_CEILING : count, used: 0, revoked: false },
       })
     } else if (prediction[1] === 'The authentication data is invalid') {
       model.failures[session.signer] = (model.failures[session.signer] as number) + 1
     }
+  }
+}
+
+/** Another SAD for what is left; of several who ask for it at once one gets it. */
+class Extend extends Command<{
+  readonly authorization: number
+  readonly session: number | 'its own'
+  readonly credential: number | 'its own'
+  readonly front: number
+  /** What is left, or these. */
+  readonly digests: readonly number[] | 'what is left' | 'none'
+  /** With a SAD that was extended already, if there is one. */
+  readonly former: boolean
+  readonly copies: number
+}> {
+  override check({ authorizations }: Model) {
+    return authorizations.length > 0
+  }
+
+  predict(
+    model: Model,
+    asker: Session,
+    credential: Credential,
+    authorization: Authorization,
+    asked: { sad: string; hashes: readonly string[] | undefined },
+  ): Prediction {
+    const { remaining, used, total, wide } = authorization
+    const { sad, hashes } = asked
+    if (!model.isAlive(asker)) return OVER
+    if (credential.owner !== asker.signer) return NO_CREDENTIAL
+    if (model.suspended.has(credential)) return DISABLED
+    if (hashes === undefined && credential.scal === '2') return NO_DIGESTS
+    if (authorization.session !== asker || authorization.credential !== credential) return NO_SAD
+    if (sad !== authorization.sad || authorization.revoked) return NO_SAD
+    if (now() >= authorization.expiresAt) return SAD_EXPIRED
+    if (used >= total) return NO_SAD
+    if (remaining === undefined || hashes === undefined) return 'accepted'
+    const fresh = beyond(remaining, hashes).length
+    if (wide ? used + remaining.length + fresh > total : used + hashes.length > total) return TOO_MANY
+    return fresh > 0 && !wide ? NOT_AUTHORIZED : 'accepted'
+  }
+
+  async act(model: Model) {
+    const authorization = recent(model.authorizations, this.wish.authorization)
+    const asker = this.wish.session === 'its own' ? authorization.session : recent(model.sessions, this.wish.session)
+    const credential =
+      this.wish.credential === 'its own' ? authorization.credential : pick(credentials, this.wish.credential)
+    const hashes = this.hashes(authorization)
+    const sad = sadOf(authorization, this.wish.former)
+    const prediction = this.predict(model, asker, credential, authorization, { sad, hashes })
+    const at = now()
+    const answers = await Promise.all(
+      Array.from({ length: this.wish.copies }, (_, i) =>
+        service.post(
+          '/csc/v2/credentials/extendTransaction',
+          {
+            ...{ credentialID: credential.id, SAD: sad },
+            ...(hashes === undefined ? {} : { hashes, hashAlgorithmOID: HASH_OID['sha-256'] }),
+          },
+          { bearer: asker.token, front: (this.wish.front + i) % 2 },
+        ),
+      ),
+    )
+    const extended = answers.filter(({ status }) => status === 200)
+    assert.equal(extended.length, prediction === 'accepted' ? 1 : 0, JSON.stringify(answers.map(({ body }) => body)))
+    for (const answer of answers)
+      if (answer.status !== 200) assertAs(prediction === 'accepted' ? NO_SAD : prediction, answer)
+    for (const { body } of extended) await this.renew(authorization, body.SAD, hashes, at)
+  }
+
+  hashes({ remaining }: Authorization): readonly string[] | undefined {
+    const { digests: wanted } = this.wish
+    if (wanted === 'none') return undefined
+    if (wanted !== 'what is left') return wanted.map((index) => DIGESTS[index] as string)
+    return remaining?.length ? remaining.slice() : undefined
+  }
+
+  async renew(authorization: Authorization, sad: string, hashes: readonly string[] = [], at: number): Promise<void> {
+    keepSecret(sad)
+    const { remaining, createdAt, wide, expiresAt: before, session } = authorization
+    const renewed = await timesOfAuthorization(sad)
+    const ends = (from: number) =>
+      wide ? before : Math.max(before, Math.min(from + SAD_MS, createdAt + LONGEST_SAD_MS, session.endsAt))
+    assertBetween(ends(at), renewed.expiresAt, ends(now()))
+    assert.equal(renewed.createdAt, createdAt)
+    authorization.formerSads.push(authorization.sad)
+    authorization.sad = sad
+    authorization.expiresAt = renewed.expiresAt
+    if (remaining === undefined) return
+    remaining.push(...beyond(remaining, hashes))
+    authorization.digests = remaining.slice()
   }
 }
 
@@ -268,6 +427,8 @@ class Sign extends Command<{
   readonly credential: number | 'its own'
   readonly front: number
   readonly digests: readonly number[]
+  /** With a SAD that was extended already, if there is one. */
+  readonly former: boolean
   /** The request's name, if it has one. */
   readonly key: number | undefined
   /** So many of them at once, over both fronts. */
@@ -282,19 +443,19 @@ class Sign extends Command<{
     asker: Session,
     credential: Credential,
     authorization: Authorization,
-    hashes: string[],
+    { sad, hashes }: { sad: string; hashes: readonly string[] },
   ): Prediction {
     const { digests: agreed, remaining, used, total } = authorization
     if (!model.isAlive(asker)) return OVER
     if (credential.owner !== asker.signer) return NO_CREDENTIAL
     if (model.suspended.has(credential)) return DISABLED
     const named = this.nameOf(model, asker, credential)
-    if (named !== undefined && named.body !== bodyOf(credential, authorization, hashes))
+    if (named !== undefined && named.body !== bodyOf(credential, sad, hashes))
       return [422, 'This Idempotency-Key was used with another request.']
     if (authorization.session !== asker || authorization.credential !== credential) return NO_SAD
-    if (authorization.revoked) return NO_SAD
+    if (sad !== authorization.sad || authorization.revoked) return NO_SAD
     if (named !== undefined) return 'accepted'
-    if (now() >= authorization.expiresAt) return refused('SAD expired')
+    if (now() >= authorization.expiresAt) return SAD_EXPIRED
     if (used >= total) return NO_SAD
     if (agreed !== undefined && !covers(agreed, hashes)) return NOT_AUTHORIZED
     if (used + hashes.length > total) return TOO_MANY
@@ -317,10 +478,11 @@ class Sign extends Command<{
     const credential =
       this.wish.credential === 'its own' ? authorization.credential : pick(credentials, this.wish.credential)
     const hashes = this.wish.digests.map((index) => DIGESTS[index] as string)
-    const predict = () => this.predict(model, asker, credential, authorization, hashes)
+    const sad = sadOf(authorization, this.wish.former)
+    const predict = () => this.predict(model, asker, credential, authorization, { sad, hashes })
     const at = now()
     const ask = (front: number) =>
-      service.signHash(asker.token, credential.id, authorization.sad, hashes, {
+      service.signHash(asker.token, credential.id, sad, hashes, {
         front: (this.wish.front + front) % 2,
         signAlgo: ECDSA_WITH['sha-256'],
         ...(this.wish.key === undefined ? {} : { key: `${run}-${this.wish.key}` }),
@@ -334,7 +496,7 @@ class Sign extends Command<{
       if (known !== undefined) return assert.deepEqual(answer.body.signatures, known.signatures)
       this.spend(authorization, hashes)
       if (this.wish.key === undefined) return
-      const body = bodyOf(credential, authorization, hashes)
+      const body = bodyOf(credential, sad, hashes)
       model.named.set(this.keyOf(asker, credential), { body, signatures: answer.body.signatures, endsAt: at + NAME_MS })
       return
     }
@@ -357,13 +519,26 @@ class Sign extends Command<{
   }
 }
 
-function bodyOf({ id }: Credential, { sad }: Authorization, hashes: readonly string[]): string {
+function sadOf({ sad, formerSads }: Authorization, former: boolean): string {
+  return (former ? formerSads.at(-1) : undefined) ?? sad
+}
+
+function bodyOf({ id }: Credential, sad: string, hashes: readonly string[]): string {
   return JSON.stringify([id, sad, hashes])
 }
 
 function covers(agreed: readonly string[], wanted: readonly string[]): boolean {
-  const count = (list: readonly string[], hash: string) => list.filter((one) => one === hash).length
-  return wanted.every((hash) => count(agreed, hash) >= count(wanted, hash))
+  return beyond(agreed, wanted).length === 0
+}
+
+/** Those of the wanted that are not agreed to, or not so often. */
+function beyond(agreed: readonly string[], wanted: readonly string[]): string[] {
+  const free = agreed.slice()
+  return wanted.filter((hash) => {
+    const at = free.indexOf(hash)
+    if (at >= 0) free.splice(at, 1)
+    return at < 0
+  })
 }
 
 class Stop extends Command<{
@@ -403,10 +578,14 @@ class Suspend extends Command<{
 }
 
 class Pass extends Command<{
-  readonly seconds: number
+  readonly seconds: number | 'nearly to the end'
 }> {
-  async act() {
-    await service.moveClock(this.wish.seconds * 1000)
+  async act({ sessions }: Model) {
+    const { seconds } = this.wish
+    if (seconds !== 'nearly to the end') return service.moveClock(seconds * 1000)
+    // The next code may be half a minute away.
+    const left = (recent(sessions, 0)?.endsAt ?? 0) - now() - 60_000
+    if (left > 0) await service.moveClock(left)
   }
 }
 
@@ -433,6 +612,7 @@ const authorize = fc
     front,
     what: fc.oneof(indices(2, CEILING + 1), fc.integer({ min: 1, max: CEILING + 1 })),
     rightCode: mostly(true, fc.constant(false)),
+    remember: mostly(false, fc.constant(true)),
   })
   .map((wish) => new Authorize(wish))
 const sign = fc
@@ -442,27 +622,57 @@ const sign = fc
     credential: its,
     front,
     digests: fc.oneof(indices(3, 3), fc.constantFrom([0], [1], [2], [0, 1])),
+    former: mostly(false, fc.constant(true)),
     key: fc.option(fc.nat({ max: 2 }), { nil: undefined, freq: 2 }),
     copies: mostly(1, fc.integer({ min: 2, max: 12 })),
   })
   .map((wish) => new Sign(wish))
+const extend = fc
+  .record({
+    authorization: which,
+    session: its,
+    credential: its,
+    front,
+    digests: fc.oneof(
+      { weight: 3, arbitrary: fc.constant<Extend['wish']['digests']>('what is left') },
+      { weight: 1, arbitrary: fc.constant<Extend['wish']['digests']>('none') },
+      { weight: 2, arbitrary: indices(3, 3) },
+    ),
+    former: mostly(false, fc.constant(true)),
+    copies: mostly(1, fc.integer({ min: 2, max: 8 })),
+  })
+  .map((wish) => new Extend(wish))
 const stop = fc.record({ session: which, front }).map((wish) => new Stop(wish))
 const suspend = fc.record({ credential: fc.nat({ max: 2 }) }).map((wish) => new Suspend(wish))
-const pass = fc.record({ seconds: mostly(10, fc.constantFrom(60, 170, 200, 590)) }).map((wish) => new Pass(wish))
+const pass = fc
+  .record({
+    seconds: mostly<number | 'nearly to the end'>(
+      10,
+      fc.constantFrom<Pass['wish']['seconds'][]>(60, 170, 200, 290, 590, 'nearly to the end'),
+    ),
+  })
+  .map((wish) => new Pass(wish))
 const command: fc.Arbitrary<Command<unknown>> = fc.oneof(
   { weight: 3, arbitrary: login },
   { weight: 2, arbitrary: renew },
   { weight: 6, arbitrary: authorize },
   { weight: 20, arbitrary: sign },
+  { weight: 8, arbitrary: extend },
   { weight: 1, arbitrary: stop },
   { weight: 1, arbitrary: suspend },
   { weight: 2, arbitrary: pass },
 )
 const sequence = fc.array(command, { minLength: 10, maxLength: 60, size: 'max' })
-const FIRST = [
-  new Login({ signer: 0, front: 0, rememberMe: true, elsewhere: false }),
-  new Authorize({ session: 0, credential: 0, front: 1, what: [0, 0, 1, 2], rightCode: true }),
-]
+const agree = { session: 0, credential: 0, front: 1, rightCode: true, remember: false }
+const remember = new Authorize({ ...agree, what: [0], remember: true })
+const waiting = new Pass({ seconds: 'nearly to the end' })
+const begin = new Login({ signer: 0, front: 0, rememberMe: true, elsewhere: false })
+/** Sequences begin with an agreement, or with a session that has been remembered nearly as long as one can be. */
+const beginnings = fc.constantFrom(
+  [begin, new Authorize({ ...agree, what: [0, 0, 1, 2] })],
+  [begin, remember],
+  [begin, remember, waiting, remember, waiting, remember, waiting, remember, waiting, remember],
+)
 
 before(async () => {
   service = await TestService.start({ workers: 2, fronts: 2, keys: [] })
@@ -470,13 +680,16 @@ before(async () => {
   credentials = await Promise.all(
     (
       [
-        [0, '2'],
-        [0, '1'],
-        [1, '2'],
+        [0, '2', true],
+        [0, '1', true],
+        [1, '2', false],
       ] as const
-    ).map(async ([owner, scal]) => ({
-      ...{ owner, scal },
-      id: await service.newCredential(pick(signers, owner), 'p-256', { scal, multisign: CEILING }),
+    ).map(async ([owner, scal, wide]) => ({
+      ...{ owner, scal, wide },
+      id: await service.newCredential(pick(signers, owner), 'p-256', {
+        ...{ scal, multisign: CEILING },
+        ...(wide ? { sessionWide: true, sessionClients: ['basic'], sessionCeiling: SESSION_CEILING } : {}),
+      }),
     })),
   )
 })
@@ -485,11 +698,11 @@ after(() => service?.close())
 test('budget, binding and expiry hold in whatever order things happen', { timeout: 120_000 }, async () => {
   let sequences = 0
   await fc.assert(
-    fc.asyncProperty(sequence, async (commands) => {
+    fc.asyncProperty(beginnings, sequence, async (first, commands) => {
       run = randomUUID()
       const model = new Model()
       try {
-        await fc.asyncModelRun(() => ({ model, real: service }), [...FIRST, ...commands])
+        await fc.asyncModelRun(() => ({ model, real: service }), [...first, ...commands])
       } finally {
         for (const { id } of model.suspended) await service.admin('credential.resume', { credentialID: id })
       }
