@@ -20,6 +20,11 @@ import { isSpendable, withToken } from './spend-approval.js'
 const EXCHANGE_SECONDS = 120
 /** How long a remembered approval can open sessions without asking, in seconds. */
 const GRANT_SECONDS = 30 * 24 * 3600
+/**
+ * Least time between two questions about one handle, in seconds: two, less what the way to the database may take, so that
+ * whoever keeps to two seconds is never refused.
+ */
+const PAUSE_SECONDS = 1.75
 /** Life of a SAD in seconds; shorter where the session ends sooner. */
 const SAD_SECONDS = 300
 
@@ -79,8 +84,9 @@ export async function exchangeApproval(
 /**
  * Whether the signer has answered what a client asked for with a handle; with his yes, the SAD, once. The SAD belongs to
  * the session that asked and ends with it.
- * @throws ServiceError `token_unknown`, `token_expired`, `scope_missing`, `approval_unknown`, `approval_denied` also when
- *   the time for an answer is over, what `requireApprovable` throws; TamperedRow
+ * @throws ServiceError `token_unknown`, `token_expired`, `scope_missing`, `approval_unknown`, `too_often`, which the log has
+ *   from the front, counted; `approval_denied` also when the time for an answer is over, what `requireApprovable` throws;
+ *   TamperedRow
  */
 export async function collectApproval(
   services: ApprovalServices,
@@ -100,6 +106,7 @@ export async function collectApproval(
       const { approval, now } = await lockApproval(tx, binding, { name: request.name })
       const mine = approval.session_id === caller.sessionId && approval.signer_id === caller.signerId
       if (!mine || approval.way !== 'handle') throw new ServiceError('approval_unknown')
+      await requirePatience(tx, approval)
       if (approval.state === 'denied') throw new ServiceError('approval_denied')
       if (approval.state === 'pending') {
         if (approval.expires_at.getTime() <= now.getTime()) throw new ServiceError('approval_denied')
@@ -181,6 +188,19 @@ async function endOfSession(
     [session],
   )
   return rows[0]?.ends_at
+}
+
+/**
+ * Counts this question, unless the last one that was answered is too near. Which front it came through does not matter.
+ * @throws ServiceError `too_often`
+ */
+async function requirePatience(tx: Tx, { id }: Approval): Promise<void> {
+  const { rowCount } = await tx.query(
+    `update paraph.approval set asked_at = paraph.now()
+      where id = $1 and (asked_at is null or asked_at <= paraph.now() - make_interval(secs => $2))`,
+    [id, PAUSE_SECONDS],
+  )
+  if (rowCount === 0) throw new ServiceError('too_often', { retryAfter: 2 })
 }
 
 /** An approval that its signer gave a moment ago, and in a session of our pages that nobody has stopped since. */
@@ -315,7 +335,7 @@ async function recordingRefusals<T>(
   try {
     return await work()
   } catch (error) {
-    if (error instanceof ServiceError && isRefusal(error)) {
+    if (error instanceof ServiceError && isRefusal(error) && error.code !== 'too_often') {
       const refused: AuditEvent = {
         type,
         outcome: 'refused',

@@ -1,4 +1,5 @@
 import type { Tx } from '../audit/transaction-log.js'
+import type { RowBinding } from '../binding.js'
 import type { SignerId } from '../ids.js'
 
 /** What can be guessed: the password, and PIN and one-time code together. */
@@ -7,13 +8,22 @@ export type GuessTarget = 'password' | 'factor'
 /** Wrong codes in a row after which the signer's authenticators end for good. */
 export const FACTOR_LIMIT = 100
 
+/** A power of two. */
+const NOBODIES = 4096
+
 const FREE: Record<GuessTarget, number> = { password: 5, factor: 3 }
 const LONGEST_DELAY: Record<GuessTarget, number> = { password: 60, factor: 3600 }
 
-/** Failures so far and this one, and the time during which no further attempt is looked at. */
-const COUNTED = `failures = g.failures + 1, blocked_until = case when g.failures + 1 >= $3
-  then paraph.now() + make_interval(secs => least(power(2, least(g.failures + 1 - $3, 30)), $4)) end
-  where (g.blocked_until is null or g.blocked_until <= paraph.now())`
+/**
+ * Failures so far and this one, and the time during which no further attempt is looked at. An attempt that is not looked at
+ * changes neither and is written all the same, so that its commit takes as long as another's.
+ */
+const COUNTED = `(looked_at, failures, blocked_until) = (
+  select free, g.failures + free::integer,
+    case when not free then g.blocked_until
+         when g.failures + 1 >= $3 then at + make_interval(secs => least(power(2, least(g.failures + 1 - $3, 30)), $4)) end
+  from (select at, g.blocked_until is null or g.blocked_until <= at as free from (select paraph.now() as at) clock) attempt)`
+const ATTEMPTS = 'case when looked_at then failures end as attempts'
 
 /**
  * Counts an attempt before anything is compared, durably, so that neither a crash nor parallel attempts are free. From
@@ -33,14 +43,23 @@ export async function countGuess(
     browser === undefined
       ? await db.query(
           `insert into paraph.guess as g (signer_id, target, failures) values ($1, $2, 1)
-           on conflict (signer_id, target) do update set ${COUNTED} returning failures`,
+           on conflict (signer_id, target) do update set ${COUNTED} returning ${ATTEMPTS}`,
           [signer, target, ...limits],
         )
       : await db.query(
-          `update paraph.device g set ${COUNTED} and g.hash = $1 and g.signer_id = $2 returning failures`,
+          `update paraph.device g set ${COUNTED} where g.hash = $1 and g.signer_id = $2 returning ${ATTEMPTS}`,
           [browser, signer, ...limits],
         )
-  return rows[0]?.failures as number | undefined
+  return (rows[0]?.attempts as number | null | undefined) ?? undefined
+}
+
+/**
+ * As whom attempts on a login that nobody has are counted: always the same for one login, one of a few thousand for all.
+ * Which one it is can be told under the binding key only.
+ */
+export function nobody(binding: RowBinding, login: string): SignerId {
+  const row = binding.mac('guess', [login.toLowerCase()]).readUInt16BE() % NOBODIES
+  return `00000000-0000-4000-8000-${row.toString(16).padStart(12, '0')}` as SignerId
 }
 
 /** Whether no attempt is looked at now. Asking is no attempt. */

@@ -4,8 +4,8 @@ import type { AuditEvent } from '../audit/event.js'
 import type { Record, TransactionLog, Tx } from '../audit/transaction-log.js'
 import type { RowBinding } from '../binding.js'
 import { type ErrorCode, ServiceError } from '../errors.js'
-import { type ClientId, newId, type SignerId } from '../ids.js'
-import { clearGuesses, countGuess } from './guess.js'
+import type { ClientId, SignerId } from '../ids.js'
+import { clearGuesses, countGuess, nobody } from './guess.js'
 import { knownBrowser } from './known-browser.js'
 import type { PasswordHasher } from './password.js'
 import { secretHash } from './secret-value.js'
@@ -70,7 +70,8 @@ interface PasswordQuestion {
 
 /**
  * What follows from the right password: that the row of failures ends, and what `then` does, in one transaction. An unknown
- * login, a suspended signer, one who has no password yet and a wrong password take the same path to the same answer.
+ * login, a suspended signer, one who has no password yet, a wrong password and an attempt that is not looked at take the
+ * same path to the same answer: the same statements, one row written, one slow hash.
  * @throws ServiceError `login_failed`, `overloaded`, `unavailable`
  */
 export async function withPassword<T>(
@@ -83,13 +84,10 @@ export async function withPassword<T>(
     'select id, password_hash, state from paraph.signer where lower(login) = lower($1)',
     [question.login],
   )
-  const id = signer?.id ?? newId<SignerId>()
+  const id = signer?.id ?? nobody(binding, question.login)
   const { attempts, browser } = await transactions.transact(async (tx) => {
     const browser = await knownBrowser(tx, binding, id, question.browser)
-    return {
-      browser,
-      attempts: signer === undefined ? await uncounted(tx) : await countGuess(tx, id, 'password', browser),
-    }
+    return { browser, attempts: await countGuess(tx, id, 'password', browser) }
   })
   const right = await passwords.verify(
     'password',
@@ -104,11 +102,6 @@ export async function withPassword<T>(
     await clearGuesses(tx, signer.id, 'password', browser)
     return then(tx, record, signer.id)
   })
-}
-
-/** As many statements as a counted attempt takes. */
-async function uncounted(tx: Tx): Promise<undefined> {
-  await tx.query('update paraph.guess set failures = failures where signer_id = $1', [newId()])
 }
 
 function loginFailed(

@@ -329,6 +329,8 @@ describe('a handle', () => {
     keepSecret(...sads)
     assert.equal(sads.length, 1)
     assert.equal((await sign(bearer, asked.hashes, sads[0])).signatures.length, 1)
+    await assert.rejects(collect(bearer, asked.name, 1), refused('too_often'))
+    await service.moveClock(2000)
     await assert.rejects(collect(bearer, asked.name), refused('approval_unknown'))
   })
 

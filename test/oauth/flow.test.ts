@@ -5,7 +5,7 @@ import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import * as openid from 'openid-client'
 import { FormBrowser } from '../helpers/browser.js'
 import { until } from '../helpers/csc.js'
-import { keepSecret, TestService } from '../helpers/test-service.js'
+import { type Answer, keepSecret, TestService } from '../helpers/test-service.js'
 import { comparisonOf } from './helpers.js'
 import { answer, discover, ISSUER, post, REDIRECT, type Registered, register } from './oauth-client.js'
 
@@ -410,6 +410,41 @@ describe('out of band', () => {
     const again = await check(bearer, handle)
     assert.deepEqual([again.status, again.body.error_description], [400, 'Invalid parameter handle'])
     await service.checkWorld()
+  })
+
+  test('asked about every two seconds at most, whichever fronts and however many at once', async () => {
+    const bearer = await service.login()
+    const hashes = service.digests(`polled ${randomUUID()}`)
+    const { handle } = (await asking(bearer, hashes)).body
+    keepSecret(handle)
+    const ask = (front: number) => service.post('/csc/v2/credentials/authorizeCheck', { handle }, { bearer, front })
+    const asOften = (answer: Answer) => {
+      assert.deepEqual([answer.status, answer.body.error], [429, 'slow_down'])
+      assert.match(answer.headers.get('retry-after') ?? '', /^[12]$/)
+    }
+    for (const first of [0, 1, 0]) {
+      assert.equal((await ask(first)).status, 202)
+      asOften(await ask(1 - first))
+      asOften(await ask(first))
+      await service.moveClock(2_000)
+    }
+    const atOnce = async () => Promise.all(Array.from({ length: 12 }, (_, i) => ask(i % 2)))
+    const waiting = await atOnce()
+    assert.equal(waiting.filter(({ status }) => status === 202).length, 1)
+    for (const answer of waiting.filter(({ status }) => status !== 202)) asOften(answer)
+    await answered({ answer: 'yes', code: await service.freshCode() })
+    const given = await atOnce()
+    const [got, ...more] = given.filter(({ status }) => status === 200)
+    assert.ok(got !== undefined && more.length === 0, 'the SAD is given once')
+    keepSecret(got.body.SAD)
+    for (const answer of given.filter(({ status }) => status !== 200)) asOften(answer)
+    assert.equal((await sign(bearer, hashes, { SAD: got.body.SAD })).status, 200)
+    for (const front of [0, 1]) {
+      const { status, body } = await check(bearer, handle, front)
+      assert.deepEqual([status, body.error_description], [400, 'Invalid parameter handle'])
+    }
+    const world = await service.checkWorld()
+    assert.equal(world.entries.filter(({ leaf }) => leaf.why === 'too_often' && leaf.ev !== 'access.refused').length, 0)
   })
 
   test('a no, a handle that is none, and a factor beside it', async () => {

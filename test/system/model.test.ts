@@ -19,7 +19,7 @@ const LONGEST_SAD_MS = 900_000
 const NAME_MS = 600_000
 const CEILING = 4
 /** Of an agreement for a whole session. */
-const SESSION_CEILING = 6
+const SESSION_CEILING = CEILING + 1
 /** Before anything that ends within this time from now, the clock steps over the edge. */
 const EDGE_MS = 2000
 
@@ -610,7 +610,7 @@ const authorize = fc
     session: which,
     credential: fc.nat({ max: 2 }),
     front,
-    what: fc.oneof(indices(2, CEILING + 1), fc.integer({ min: 1, max: CEILING + 1 })),
+    what: fc.oneof(indices(2, SESSION_CEILING + 1), fc.integer({ min: 1, max: SESSION_CEILING + 1 })),
     rightCode: mostly(true, fc.constant(false)),
     remember: mostly(false, fc.constant(true)),
   })
@@ -636,7 +636,7 @@ const extend = fc
     digests: fc.oneof(
       { weight: 3, arbitrary: fc.constant<Extend['wish']['digests']>('what is left') },
       { weight: 1, arbitrary: fc.constant<Extend['wish']['digests']>('none') },
-      { weight: 2, arbitrary: indices(3, 3) },
+      { weight: 2, arbitrary: indices(3, SESSION_CEILING + 1) },
     ),
     former: mostly(false, fc.constant(true)),
     copies: mostly(1, fc.integer({ min: 2, max: 8 })),

@@ -289,21 +289,27 @@ for (const version of VERSIONS) {
     test('with a wrong password, an unknown login or a suspended signer: one answer, one path', async () => {
       const suspended = await service.newSigner(`suspended-${version}@example.test`, 'Suspended')
       await service.admin('signer.suspend', { signer: suspended.login })
-      const seen: unknown[] = []
-      for (const headers of [
-        basic(service.signer.login, 'not the password'),
-        basic('nobody@example.test', service.signer.password),
-        basic(suspended.login, suspended.password),
-        basic(stranger.login, service.signer.password),
-      ]) {
-        const { answer, path: taken } = await watched(() => login(headers))
-        assertRefused(answer, 400, 'authentication_error', LOGIN_FAILED)
-        await assertCounted(service, answer, 'auth.login_failed', 'login_failed')
-        seen.push({ headers: headersOf(answer), slow: taken.slow, statements: taken.statements.length })
+      const known = await service.newSigner(`known-${version}@example.test`, 'Known')
+      const seen: object[] = []
+      for (const [user, password] of [
+        [known.login, 'not the password'],
+        [`nobody-${version}@example.test`, service.signer.password],
+        [suspended.login, suspended.password],
+        [known.login.toUpperCase(), stranger.password],
+      ] as const) {
+        // The first and the second of them, and the tenth, which nobody looks at.
+        for (let attempt = 1; attempt <= 10; attempt++) {
+          const before = await guesses()
+          const { answer, path: taken } = await watched(() => login(basic(user, password)))
+          assertRefused(answer, 400, 'authentication_error', LOGIN_FAILED)
+          await assertCounted(service, answer, 'auth.login_failed', 'login_failed')
+          const written = (await guesses()).filter((row) => !before.includes(row)).length
+          seen.push({ headers: headersOf(answer), path: taken, written })
+        }
       }
-      for (const one of seen) assert.deepEqual(one, seen[0])
-      assert.equal((await login(basic(service.signer.login, service.signer.password))).status, 200)
-      assert.equal((await login(basic(stranger.login, stranger.password))).status, 200)
+      for (const one of seen) assert.deepEqual(one, { ...seen[0], written: 1 })
+      await service.moveClock(60_000)
+      assert.equal((await login(basic(known.login, known.password))).status, 200)
     })
 
     test('after five wrong passwords not even the right one is looked at, for a while', async () => {
@@ -321,6 +327,14 @@ for (const version of VERSIONS) {
       assert.equal((await login(right)).status, 200, 'a right one begins the count anew')
     })
   })
+}
+
+/** Each row of counted guesses, with the transaction that wrote it. */
+async function guesses(): Promise<string[]> {
+  const { rows } = await (await service.owner()).query(
+    `select concat_ws(' ', signer_id, target, xmin, ctid) as row from paraph.guess`,
+  )
+  return rows.map(({ row }) => row)
 }
 
 /** What the service did meanwhile: its statements in their order, and how often it did something slow. */

@@ -4,11 +4,11 @@ import { newSecretValue } from '../../identity/secret-value.js'
 import { Answer, type ClosedRequest, closed } from '../contract.js'
 import type { FrontServices } from '../services.js'
 import type { AuthorizePending, AuthorizeRequestV2 } from '../wire.js'
-import { askWorker } from '../worker.js'
+import { askWorker, WorkerRefusal } from '../worker.js'
 import { namingExpired } from './expired-certificate.js'
 import { APPROVAL_ID } from './factors.js'
 
-/** Least time between two questions about one handle, in milliseconds, as far as one front sees them. */
+/** Least time between two questions about one handle, in milliseconds. A worker counts those that came through other fronts. */
 const PAUSE = 2000
 const MOST_REMEMBERED = 10_000
 
@@ -56,10 +56,17 @@ export function authorizeCheckDoors({ sam, clock }: FrontServices) {
   return {
     v2AuthorizeCheck: closed<'v2AuthorizeCheck'>(async ({ origin, bearer, body: { handle } }) => {
       patience(handle)
-      const got = await askWorker(sam, 'collect', { origin, bearer, name: handle })
+      const got = await askWorker(sam, 'collect', { origin, bearer, name: handle }).catch(countTooOften)
       return got.pending === true ? new Answer(202, { handle }) : { SAD: got.sad, expiresIn: got.expiresIn }
     }),
   }
+}
+
+/** What a worker does not write down: the log counts it as what a front refuses by itself. */
+function countTooOften(error: unknown): never {
+  if (!(error instanceof WorkerRefusal) || error.code !== 'too_often') throw error
+  const { retryAfter = PAUSE / 1000 } = error
+  throw new ServiceError('too_often', { retryAfter, cause: error })
 }
 
 /** Who asks again too soon is told so, and asks the database nothing. @throws ServiceError `too_often` */
