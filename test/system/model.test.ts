@@ -665,12 +665,17 @@ const command: fc.Arbitrary<Command<unknown>> = fc.oneof(
 const sequence = fc.array(command, { minLength: 10, maxLength: 60, size: 'max' })
 const agree = { session: 0, credential: 0, front: 1, rightCode: true, remember: false }
 const remember = new Authorize({ ...agree, what: [0], remember: true })
+const own = 'its own' as const
+const usual = { authorization: 0, session: own, credential: own, front: 0, former: false, copies: 1 }
+const signing = (...digests: number[]) => new Sign({ ...usual, digests, key: undefined })
+const extendBy = (...digests: number[]) =>
+  new Extend({ ...usual, digests: digests.length === 0 ? 'what is left' : digests })
 const waiting = new Pass({ seconds: 'nearly to the end' })
 const begin = new Login({ signer: 0, front: 0, rememberMe: true, elsewhere: false })
-/** Sequences begin with an agreement, or with a session that has been remembered nearly as long as one can be. */
+/** Sequences begin as things go in life: with something signed and the rest renewed, or in a session that is remembered, and nearly as long as one can be. */
 const beginnings = fc.constantFrom(
-  [begin, new Authorize({ ...agree, what: [0, 0, 1, 2] })],
-  [begin, remember],
+  [begin, new Authorize({ ...agree, what: [0, 0, 1, 2] }), signing(0), extendBy()],
+  [begin, remember, extendBy(0, 1, 1), signing(1)],
   [begin, remember, waiting, remember, waiting, remember, waiting, remember, waiting, remember],
 )
 
