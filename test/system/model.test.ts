@@ -671,10 +671,16 @@ const signing = (...digests: number[]) => new Sign({ ...usual, digests, key: und
 const extendBy = (...digests: number[]) =>
   new Extend({ ...usual, digests: digests.length === 0 ? 'what is left' : digests })
 const waiting = new Pass({ seconds: 'nearly to the end' })
+const later = new Pass({ seconds: 290 })
+const agreed = new Authorize({ ...agree, what: [0, 0, 1, 2] })
 const begin = new Login({ signer: 0, front: 0, rememberMe: true, elsewhere: false })
-/** Sequences begin as things go in life: with something signed and the rest renewed, or in a session that is remembered, and nearly as long as one can be. */
+/**
+ * Sequences begin as things go in life: with something signed and the rest renewed, once or as often as that is possible;
+ * or in a session that is remembered, once or nearly as long as one can be.
+ */
 const beginnings = fc.constantFrom(
-  [begin, new Authorize({ ...agree, what: [0, 0, 1, 2] }), signing(0), extendBy()],
+  [begin, agreed, signing(0), extendBy()],
+  [begin, remember, agreed, signing(0), later, extendBy(), later, extendBy(), later, extendBy()],
   [begin, remember, extendBy(0, 1, 1), signing(1)],
   [begin, remember, waiting, remember, waiting, remember, waiting, remember, waiting, remember],
 )
