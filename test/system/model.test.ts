@@ -674,6 +674,7 @@ const waiting = new Pass({ seconds: 'nearly to the end' })
 const later = new Pass({ seconds: 290 })
 const agreed = new Authorize({ ...agree, what: [0, 0, 1, 2] })
 const begin = new Login({ signer: 0, front: 0, rememberMe: true, elsewhere: false })
+const elsewhere = new Login({ signer: 0, front: 1, rememberMe: false, elsewhere: true })
 /**
  * Sequences begin as things go in life: with something signed and the rest renewed, once or as often as that is possible;
  * or in a session that is remembered, once or nearly as long as one can be.
@@ -681,7 +682,7 @@ const begin = new Login({ signer: 0, front: 0, rememberMe: true, elsewhere: fals
 const beginnings = fc.constantFrom(
   [begin, agreed, signing(0), extendBy()],
   [begin, remember, agreed, signing(0), later, extendBy(), later, extendBy(), later, extendBy()],
-  [begin, remember, extendBy(0, 1, 1), signing(1)],
+  [elsewhere, remember, begin, remember, extendBy(0, 1, 1), signing(1)],
   [begin, remember, waiting, remember, waiting, remember, waiting, remember, waiting, remember],
 )
 
