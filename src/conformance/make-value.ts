@@ -58,6 +58,13 @@ const FORMS: readonly (readonly [form: RegExp, make: Maker])[] = [
         .digest('base64url'),
   ],
   [/^sent code of signer (\w+)$/, (makers, [signer]) => code(makers, { signer: String(signer), sent: true })],
+  [
+    /^recorded signer of (\{[\w.]+\})$/,
+    async ({ values, adapter }, [name]) => {
+      const { signer = null } = await adapter.ask({ ask: 'record', of: fill(String(name), values) })
+      return signer
+    },
+  ],
   [/^(\{[\w.]+\}) reversed$/, ({ values }, [name]) => [...(fill(String(name), values) as readonly Json[])].reverse()],
   [/^an id that nobody has$/, () => randomUUID()],
   [/^a secret that nobody has$/, () => randomBytes(32).toString('base64url')],

@@ -114,6 +114,7 @@ function requireDeclared({ line }: ScenarioText, body: readonly Line[], declared
     const signer = /\b(?:of )?signer (two|three)\b/.exec(text)?.[1]
     if (signer !== undefined) used.add(signer)
     if (/ \d+ steps? (ago|ahead)$/.test(text)) used.add('steps')
+    if (/= recorded signer of /.test(text)) used.add('record')
     const action = /^adapter: ([\w-]+)/.exec(text)?.[1]
     if (action !== undefined) used.add(action)
   }

@@ -25,6 +25,7 @@ export const BROKEN_DOORS = {
   'revoked tokens live on': 'A8',
   'repeats what it was sent': 'A9',
   'sorts the hashes': 'A10',
+  'records no signer': 'A15',
   'takes old codes': 'A11',
   'takes codes of the future': 'A14',
   'takes a code again': 'A12',

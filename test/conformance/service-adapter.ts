@@ -2,6 +2,7 @@
 import { randomUUID, X509Certificate } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { searchTag } from '../../src/audit/leaf.js'
 import type { Clock } from '../../src/clock.js'
 import type { Adapter } from '../../src/conformance/adapter.js'
 import type { Json } from '../../src/conformance/values.js'
@@ -16,7 +17,7 @@ const ROOT_MS = 90 * DAY_MS
 /** As long as a certificate lives that ends while a session goes on. */
 const BRIEF_MS = 90_000
 const CAN = [
-  ...['code', 'steps', 'clock', 'suspend', 'resume', 'unlock', 'remember', 'only-valid', 'expire-sad'],
+  ...['code', 'steps', 'clock', 'suspend', 'resume', 'unlock', 'remember', 'only-valid', 'expire-sad', 'record'],
   ...['oauth', 'oauth-refresh', 'rotation', 'client-credentials', 'pushed', 'rich'],
   ...['out-of-band', 'approve', 'deny', 'sent', 'creation', 'deletion', 'outlive', 'revoke'],
 ]
@@ -109,6 +110,8 @@ export class ServiceAdapter implements Adapter {
       case 'clock':
         await this.#service.moveClock(Number(of) * 1000)
         return {}
+      case 'record':
+        return { signer: (await this.#recordedSigner(String(question.of))) ?? null }
       case 'unlock':
         return { ...(await this.#service.admin('signer.unlock', { signer: this.#signers[String(of)]?.login ?? '' })) }
       case 'expire-sad': {
@@ -126,6 +129,20 @@ export class ServiceAdapter implements Adapter {
       default:
         throw new Error(`no such question: ${ask}`)
     }
+  }
+
+  /** Which of the signers the intention to sign this digest names in the log. */
+  async #recordedSigner(digest: string): Promise<string | undefined> {
+    const value = Buffer.from(digest, 'base64').toString('base64url')
+    const owner = await this.#service.owner()
+    const { rows } = await owner.query(
+      `select o.fields from audit.opening o join audit.entry e on e.idx = o.idx join audit.event_type y on y.ev = e.ev
+        where o.tags @> array[$1::bigint] and y.name = 'sign.intent'`,
+      [String(searchTag('digest', value))],
+    )
+    const fields = new Map<string, string>(rows.length === 1 ? JSON.parse(rows[0].fields) : [])
+    const signers = await owner.query('select login from paraph.signer where id = $1', [fields.get('signer') ?? null])
+    return Object.entries(this.#signers).find(([, { login }]) => login === signers.rows[0]?.login)?.[0]
   }
 
   async #code(signer: string, fresh: boolean, steps: number): Promise<string> {

@@ -84,7 +84,7 @@ const POLICY = '2.999.7'
 /** Seconds that a token lives. */
 const LIFE = 3600
 const CAN = [
-  ...['code', 'steps', 'clock', 'suspend', 'resume', 'unlock', 'remember', 'only-valid', 'expire-sad'],
+  ...['code', 'steps', 'clock', 'suspend', 'resume', 'unlock', 'remember', 'only-valid', 'expire-sad', 'record'],
   ...['oauth', 'oauth-refresh', 'rotation', 'client-credentials', 'pushed', 'rich'],
   ...['out-of-band', 'approve', 'deny', 'sent', 'creation', 'deletion', 'outlive', 'revoke'],
 ]
@@ -95,6 +95,8 @@ export class TinyServer implements Adapter {
   readonly #tokens = new Map<string, Token>()
   readonly #agreements = new Map<string, Agreement>()
   readonly #credentials: Credential[] = []
+  /** Who signed, by digest in hex. */
+  readonly #records = new Map<string, string | undefined>()
   readonly #signers: Readonly<Record<'one' | 'two' | 'three', Signer>>
   readonly #clients: readonly Client[] = ['app', 'other'].map((name) => ({
     id: `${name}-${randomUUID()}`,
@@ -178,6 +180,8 @@ export class TinyServer implements Adapter {
       case 'clock':
         this.#clock += Number(of) * 1000
         return {}
+      case 'record':
+        return { signer: this.#records.get(Buffer.from(String(question.of), 'base64').toString('hex')) ?? null }
       case 'unlock':
         Object.assign(this.#signers[of === 'two' ? 'two' : 'one'], { failures: 0, blockedUntil: 0 })
         return {}
@@ -659,6 +663,10 @@ export class TinyServer implements Adapter {
     this.#requireUsable(credential, 'signs')
     if (!skipsSad && !(this.#has('takes a token as a SAD') && this.#tokens.has(sad)))
       await this.#spend(api, token, credential, sad, digests)
+    for (const digest of digests) {
+      const [name] = Object.entries(this.#signers).find(([, signer]) => signer === token.signer) ?? []
+      this.#records.set(digest, this.#has('records no signer') ? undefined : name)
+    }
     const order = this.#has('sorts the hashes') ? [...digests].sort() : digests
     return order.map((hex) => {
       const bytes = Buffer.from(hex, 'hex')
