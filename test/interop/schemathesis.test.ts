@@ -146,30 +146,32 @@ async function makeAccounts() {
     scopes: ['service', 'credential', 'credential-creation', 'credential-deletion'],
   })
   const accounts = []
-  for (let index = 0; index < ACCOUNTS; index++) {
-    const login = `signer${index}@example.test`
-    const { password = '' } = await service.admin('signer.create', { login, name: NAME, email: login })
-    const { secret } = await service.admin('authenticator.enrol', { signer: login })
-    await service.admin('authenticator.enrolDelivered', { signer: login, kind: 'email' })
-    keepSecret(password, secret)
-    const signer = { login, password, secret }
-    accounts.push({
-      ...signer,
-      credential: await service.newCredential(signer, 'p-256'),
-      openCredential: await service.newCredential(signer, 'p-256', { scal: '1', multisign: 1000 }),
-    })
-  }
-  const [first, second] = accounts
-  assert.ok(first && second)
+  for (let index = 0; index < ACCOUNTS; index++) accounts.push(await makeAccount(`signer${index}@example.test`))
+  const [first] = accounts
+  assert.ok(first)
   await service.admin('client.assign', { clientId: client.clientId, signer: first.login })
   return {
     url: service.urls[0],
     accounts,
     client: { ...client, redirectUri: REDIRECT },
     once: {
-      v2CredentialsCreate: await agreedCreation(client, first),
-      v2CredentialsDelete: await agreedDeletion(client, second),
+      // Signers of their own: a code that is used here would be refused when the tool presents it in the same half minute.
+      v2CredentialsCreate: await agreedCreation(client, await makeAccount('creates@example.test')),
+      v2CredentialsDelete: await agreedDeletion(client, await makeAccount('deletes@example.test')),
     },
+  }
+}
+
+async function makeAccount(login: string) {
+  const { password = '' } = await service.admin('signer.create', { login, name: NAME, email: login })
+  const { secret } = await service.admin('authenticator.enrol', { signer: login })
+  await service.admin('authenticator.enrolDelivered', { signer: login, kind: 'email' })
+  keepSecret(password, secret)
+  const signer = { login, password, secret }
+  return {
+    ...signer,
+    credential: await service.newCredential(signer, 'p-256'),
+    openCredential: await service.newCredential(signer, 'p-256', { scal: '1', multisign: 1000 }),
   }
 }
 
