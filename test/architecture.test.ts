@@ -25,6 +25,7 @@ const LADDER = [
   'pki',
   'hsm',
   'db',
+  'verifier',
   'tlog',
   '.',
 ] as const
@@ -44,6 +45,7 @@ const CLOSED: Readonly<Record<string, readonly string[]>> = {
   hsm: ['db'],
   // Pure, so that a verifier can be made of it alone.
   tlog: ['.'],
+  verifier: ['.'],
 }
 
 /** Types only, so that nothing there can call what stands on the right. */

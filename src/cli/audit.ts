@@ -12,6 +12,7 @@ import { insertOperator, newOperatorId } from '../identity/operator.js'
 import { newId } from '../ids.js'
 import { createKeyring } from '../sam/keyring.js'
 import { registerAuditKey } from './audit-key.js'
+import { registerAuditVerify } from './audit-verify.js'
 import { NotInteractiveError, processTerminal } from './client/terminal.js'
 import { requireDevice } from './device-setting.js'
 import { describeFailure } from './failure.js'
@@ -45,8 +46,8 @@ export function registerAudit(program: Command): void {
   const audit = program
     .command('audit')
     .helpCommand(false)
-    .summary('begin the log')
-    .description('Begins the log of a new service.')
+    .summary('begin the log, and verify it')
+    .description('Begins the log of a new service, and verifies one.')
   audit
     .command('init')
     .summary('begin the log of a new service')
@@ -59,6 +60,7 @@ export function registerAudit(program: Command): void {
     .addHelpText('after', HELP)
     .action(init)
   registerAuditKey(audit)
+  registerAuditVerify(audit)
 }
 
 async function init(options: InitOptions): Promise<void> {

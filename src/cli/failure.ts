@@ -124,12 +124,12 @@ function ofSystem(error: unknown): string | undefined {
 /**
  * Tells a failure: one line on standard error, or with `json` `{"error":{"code","message"}}` on standard output. What
  * commander has told already is not told again.
- * @returns the exit status
+ * @returns the exit status; that of wrong usage is the command's own where it has one
  */
-export function report(error: unknown, json: boolean): 0 | 1 | 2 {
+export function report(error: unknown, json: boolean): number {
   if (error instanceof CommanderError && error.exitCode === 0) return 0
   const { status, code, message } = describeFailure(error)
   if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`)
   else if (!(error instanceof CommanderError)) process.stderr.write(`paraph: ${message}\n`)
-  return status
+  return error instanceof CommanderError && error.exitCode > status ? error.exitCode : status
 }

@@ -69,6 +69,8 @@ interface Answer {
 /** What a worker thread is told of itself. */
 export const WORKER_DATA = 'paraph-audit-verify'
 
+const YOUNG_MB = 64
+
 /**
  * Worker threads.
  * @param file a module that calls `serve` when it finds WORKER_DATA
@@ -77,7 +79,9 @@ export function crewOfThreads(file: URL, width: number): Crew {
   const waiting: { job: Job; done: (answer: Answer) => void }[] = []
   const idle: Worker[] = []
   const busy = new Map<Worker, (answer: Answer) => void>()
-  const workers = Array.from({ length: width }, () => new Worker(file, { workerData: WORKER_DATA }))
+  // A range's entries live as long as the range: collected young, they would be copied again and again.
+  const settings = { workerData: WORKER_DATA, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB } }
+  const workers = Array.from({ length: width }, () => new Worker(file, settings))
   const next = (worker: Worker) => {
     const item = waiting.shift()
     if (item === undefined) {
@@ -162,15 +166,16 @@ function findStarts(root: string, from: number, to: number): string[] {
   const lines: string[] = []
   try {
     let rest: Buffer = Buffer.alloc(0)
-    for (let at = from; at < to; at += CHUNK) {
-      const bytes = Buffer.concat([rest, file.read(at, Math.min(to, at + CHUNK))])
-      const end = bytes.lastIndexOf(10) + 1
-      for (let found = bytes.indexOf(START); found >= 0 && found < end; ) {
+    const end = Math.min(to, file.size)
+    for (let at = from; at < end; at += CHUNK) {
+      const bytes = Buffer.concat([rest, file.read(at, Math.min(end, at + CHUNK))])
+      const whole = bytes.lastIndexOf(10) + 1
+      for (let found = bytes.indexOf(START); found >= 0 && found < whole; ) {
         const next = bytes.indexOf(10, found)
         lines.push(bytes.toString('latin1', bytes.lastIndexOf(10, found) + 1, next))
         found = bytes.indexOf(START, next)
       }
-      rest = bytes.subarray(end)
+      rest = bytes.subarray(whole)
       // No leaf is as long: whatever it is, it is found to be none where entries are looked at.
       if (rest.length > 2 ** 17) rest = Buffer.alloc(0)
     }

@@ -37,7 +37,7 @@ export function scanFlushes(
     const wrong = (what: string, index = first) => fault({ rule: 'R5', index, file: file.path, what })
     const key = keyOf(boot)
     const signed = Buffer.concat([Buffer.from(`paraph/flush/v1\n${boot}\n${no}\n`), body])
-    if (key === undefined) wrong(`the flush is of boot ${boot}, which nobody announced`)
+    if (key === undefined) fault({ rule: 'R5', file: file.path, what: `there is no key of boot ${boot}` })
     else if (!verify(null, signed, key, signature)) wrong(`the signature of flush ${no} of boot ${boot} is not one`)
     const count = compareBody(body, first, boot, entryAt, wrong)
     seen.push({ boot, no, first, count })

@@ -126,12 +126,13 @@ export class Scanner {
     if (!isTile(this.#settings.tiles, this.#slots.slot(0, n), tile)) {
       fault({ rule: 'R2', file: path, what: 'is not the file that MANIFEST means' })
     }
-    const at = entries.findIndex(
-      ({ hash }, i) => tile.compare(hash, 0, HASH_BYTES, i * HASH_BYTES, (i + 1) * HASH_BYTES) !== 0,
-    )
-    if (at >= 0)
-      fault({ rule: 'R2', index: n * TILE_WIDTH + at, file: path, what: 'the entry is not the one whose hash is here' })
-    else if (tile.length !== width * HASH_BYTES) fault({ rule: 'R2', file: path, what: 'has more hashes than entries' })
+    const at = entries.findIndex(({ hash }, i) => !isAt(tile, i * HASH_BYTES, hash))
+    if (at >= 0) {
+      const what = 'the entry is not the one whose hash is here'
+      fault({ rule: 'R2', index: n * TILE_WIDTH + at, file: path, what })
+    } else if (tile.length !== width * HASH_BYTES) {
+      fault({ rule: 'R2', file: path, what: 'has more hashes than entries' })
+    }
     return entries
   }
 
@@ -185,17 +186,22 @@ export class Scanner {
     fault: (finding: Finding) => void,
   ): void {
     const file = this.#files.entries
-    const lines = file.read(begin, end)
+    const lines = file.read(Math.min(begin, file.size), Math.min(end, file.size))
     let at = 0
     for (const [i, { bytes }] of entries.entries()) {
       const next = at + bytes.length
-      if (lines.compare(bytes, 0, bytes.length, at, next) !== 0 || lines[next] !== 10) {
+      if (!isAt(lines, at, bytes) || lines[next] !== 10) {
         fault({ rule: 'R2', index: from + i, file: file.path, what: 'the line is not the entry of the tree' })
         return
       }
       at = next + 1
     }
   }
+}
+
+function isAt(bytes: Buffer, at: number, expected: Uint8Array): boolean {
+  const end = at + expected.length
+  return end <= bytes.length && bytes.compare(expected, 0, expected.length, at, end) === 0
 }
 
 /** Text from a file, such that it can do no harm where it is shown. */

@@ -192,6 +192,7 @@ class Verification {
       if (this.#faults.length >= MOST_FINDINGS) return
     }
     tree.finish(fault)
+    this.#requireNoMoreLines((tasks.at(-1) as RangeTask).entries[1])
     timeStamps.cosigned(known.newest, 'checkpoint', latest)
     timeStamps.finish()
     if (before !== this.#size) fault({ rule: 'R2', file: 'checkpoints.jsonl', what: `ends at size ${before}` })
@@ -204,6 +205,13 @@ class Verification {
       const unclear = judgeReceipt(receipt, { root, size: this.#size }, roots.get(receipt.size), fault)
       if (unclear !== undefined) this.#incomplete.push(unclear)
     }
+  }
+
+  #requireNoMoreLines(length: number): void {
+    const lines = new PackFile(this.#options.root, 'entries.jsonl')
+    lines.close()
+    if (lines.size > length)
+      this.fault({ rule: 'R2', file: lines.path, what: 'has more lines than the tree has entries' })
   }
 
   #judgeNewest({ root, vkey }: CheckpointSeen, ours: Uint8Array | undefined, judges: Judges): void {
@@ -262,7 +270,6 @@ function* tasksOf(root: string, size: number, bundleBytes: Uint32Array): Generat
     at[name] = isLast ? files[name].size : Math.max(begin, findLine(files[name], keys[name], key))
     return [begin, at[name]]
   }
-  const lines = file('entries')
   try {
     let entriesAt = 0
     for (let from = 0; from < size; from += RANGE) {
@@ -280,9 +287,8 @@ function* tasksOf(root: string, size: number, bundleBytes: Uint32Array): Generat
         checkpoints: cut('checkpoints', to + 1, isLast),
       }
     }
-    if (entriesAt !== lines.size) failFile('entries.jsonl', `has ${lines.size} bytes, and the bundles ${entriesAt}`)
   } finally {
-    for (const each of [...Object.values(files), lines]) each.close()
+    for (const each of Object.values(files)) each.close()
   }
 }
 

@@ -1,5 +1,7 @@
 /** A log without a database: valid to the last byte, fast to make, and open to whoever wants to spoil it. */
 import { generateKeyPairSync, hash, type KeyObject, randomBytes, sign } from 'node:crypto'
+import { lstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { announcementText, type Boot, type BootKind, newBoot, signFlush } from '../../src/audit/boot.js'
 import type { AuditEvent } from '../../src/audit/event.js'
 import { type PackFlush, type PackOpening, type PackSource, writePack } from '../../src/audit/pack.js'
@@ -12,10 +14,13 @@ import {
   formatVkey,
   type NoteKey,
   noteKey,
+  parseCheckpoint,
+  parseNote,
   signatureLine,
 } from '../../src/tlog/note.js'
+import { formatProof } from '../../src/tlog/proof-file.js'
 import { GrowingTree } from '../../src/tlog/tiles.js'
-import { foldHashes, type Hash, leafHash, rootAt } from '../../src/tlog/tree.js'
+import { foldHashes, type Hash, inclusionProof, leafHash, rootAt } from '../../src/tlog/tree.js'
 
 export const ORIGIN = 'log.example.test/paraph'
 
@@ -59,7 +64,7 @@ export class TestLog {
   readonly #keys: CheckpointKey[] = []
 
   constructor() {
-    const { writer } = this.#newWriter('init')
+    const writer = this.unannounced('init')
     const f = { origin: ORIGIN, generation: 1, demo: 0, instance: id(), device: base64url(spki(this.device.publicKey)) }
     const operator = id()
     this.commit(writer, [
@@ -77,12 +82,17 @@ export class TestLog {
   }
 
   /** A new process, announced by the oldest worker, or by itself. */
-  start(kind: BootKind): Writer {
-    const { writer } = this.#newWriter(kind)
+  start(kind: BootKind, edit?: (leaf: Json) => void): Writer {
+    const writer = this.unannounced(kind)
     const by = kind === 'keeper' || this.writers.length === 0 ? writer : (this.writers[0] as Writer)
-    this.commit(by, [this.announcement(writer.boot)])
+    this.commit(by, [this.announcement(writer.boot)], edit)
     this.writers.push(writer)
     return writer
+  }
+
+  unannounced(kind: BootKind): Writer {
+    const boot = newBoot(kind, 'host-1')
+    return { boot, sequence: new Sequence(boot, { now: () => this.now }) }
   }
 
   announcement(boot: Boot): AuditEvent {
@@ -106,10 +116,19 @@ export class TestLog {
   /** Makes a checkpoint key, and names it in the log. */
   newCheckpointKey(): CheckpointKey {
     const made = makeCheckpointKey(ORIGIN)
-    this.#keys.push(made)
-    const vkey = formatVkey(made.key)
-    const signature = this.deviceSigns(`paraph/checkpoint-key/v1\n${ORIGIN}\n${vkey}\n`)
-    this.commit(this.sam, [
+    this.trust(made)
+    this.nameKey(made, this.deviceSigns(`paraph/checkpoint-key/v1\n${ORIGIN}\n${formatVkey(made.key)}\n`))
+    return made
+  }
+
+  /** The policy lists this key from now on. */
+  trust(key: CheckpointKey): void {
+    this.#keys.push(key)
+  }
+
+  nameKey({ key }: CheckpointKey, signature: Uint8Array): number {
+    const vkey = formatVkey(key)
+    return this.commit(this.sam, [
       {
         type: 'audit.key',
         outcome: 'ok',
@@ -117,7 +136,6 @@ export class TestLog {
         facts: { vkey, signature: base64url(signature) },
       },
     ])
-    return made
   }
 
   get sam(): Writer {
@@ -166,6 +184,8 @@ export class TestLog {
 
   /** Signs the tree as it is, with all witnesses. */
   publish(): string {
+    const newest = this.checkpoints.at(-1)
+    if (newest?.size === this.entries.length) return newest.note
     const note = this.sign(this.entries.length, this.rootNow())
     this.checkpoints.push({ size: this.entries.length, note })
     return note
@@ -195,13 +215,13 @@ export class TestLog {
     return this.#tree.root()
   }
 
-  /** Signs every checkpoint anew, as somebody would who has the key and has changed entries. */
-  async resign(): Promise<void> {
+  /** Signs the newest checkpoints anew, or all, as somebody would who has the key and has changed entries. */
+  async resign(count = this.checkpoints.length): Promise<void> {
     this.#tree = new GrowingTree()
     const hashes = this.entries.map(leafHash)
     const nodes = async (level: number, index: number) =>
       foldHashes(hashes.slice(index * 2 ** level, (index + 1) * 2 ** level))
-    for (const checkpoint of this.checkpoints) {
+    for (const checkpoint of this.checkpoints.slice(-count)) {
       checkpoint.size = Math.min(checkpoint.size, this.entries.length)
       checkpoint.note = this.sign(checkpoint.size, await rootAt(nodes, checkpoint.size))
     }
@@ -219,13 +239,19 @@ export class TestLog {
     }
   }
 
-  async write(folder: string): Promise<void> {
-    await writePack(folder, this.source())
+  /** The log as it was at the checkpoint of that size. */
+  before(size: number): TestLog {
+    const earlier = Object.assign(Object.create(TestLog.prototype), this) as TestLog
+    return Object.assign(earlier, {
+      entries: this.entries.slice(0, size),
+      openings: this.openings.filter(({ index }) => index < size),
+      flushes: this.flushes.filter(({ first }) => first < size),
+      checkpoints: this.checkpoints.filter((checkpoint) => checkpoint.size <= size),
+    })
   }
 
-  #newWriter(kind: BootKind): { writer: Writer } {
-    const boot = newBoot(kind, 'host-1')
-    return { writer: { boot, sequence: new Sequence(boot, { now: () => this.now } as never) } }
+  async write(folder: string): Promise<void> {
+    await writePack(folder, this.source())
   }
 
   /** Somebody with a key, a factor, and a login. */
@@ -409,4 +435,32 @@ function canonical(value: unknown): string {
 
 async function* each<Item>(items: Iterable<Item>): AsyncGenerator<Item> {
   yield* items
+}
+
+/** Writes MANIFEST anew, as somebody would who has changed other files. */
+export function refreshManifest(root: string): void {
+  const lines = filesOf(root).map((path) => `${hash('sha256', readFileSync(join(root, path)), 'hex')}  ${path}\n`)
+  writeFileSync(join(root, 'MANIFEST'), lines.join(''))
+}
+
+/** Every file of a pack but MANIFEST, sorted. */
+export function filesOf(root: string): string[] {
+  return (readdirSync(root, { recursive: true }) as string[])
+    .filter((path) => path !== 'MANIFEST' && lstatSync(join(root, path)).isFile())
+    .sort()
+}
+
+/** What a client is given of an entry, docs/audit-format.md §8. */
+export async function receiptOf(log: TestLog, index: number, checkpoint: string): Promise<string> {
+  const hashes = log.entries.map(leafHash)
+  const { size } = parseCheckpoint(parseNote(checkpoint).text)
+  const nodes = async (level: number, n: number) => foldHashes(hashes.slice(n * 2 ** level, (n + 1) * 2 ** level))
+  const openings = log.openings
+    .filter((opening) => opening.index === index)
+    .map(({ class: kind, seed, fields }) => ({ class: kind, seed: base64url(seed), fields: JSON.parse(fields) }))
+  const extra = JSON.stringify({ leaf: (log.entries[index] as Buffer).toString('base64'), openings })
+  return formatProof({
+    extra: Buffer.from(extra),
+    ...{ index, hashes: await inclusionProof(nodes, index, size), checkpoint },
+  })
 }
