@@ -22,6 +22,7 @@ test('the stable names are there', () => {
   assert.deepEqual(names, [
     'audit init',
     'audit key',
+    'audit verify',
     'authenticator cancel',
     'authenticator enrol',
     'authenticator list',
