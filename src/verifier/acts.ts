@@ -34,6 +34,7 @@ export type Act =
   | readonly ['enrol', index: number, factor: string, signer: string]
   /** The factor, or all of the signer's when it is empty. */
   | readonly ['unenrol', index: number, factor: string, signer: string]
+  /** `whose` is empty when the approval was of something else than signing. */
   | readonly [
       'approval',
       index: number,

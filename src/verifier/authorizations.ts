@@ -140,6 +140,7 @@ export class Authorizations {
       this.#fault({ rule: 'R4', index, what: `passkey ${factor} answers with another key than before` })
     }
     this.#passkeys.set(factor, publicKey)
+    if (whose === '') return
     const key = approvalKey(whose.split('\n'), factor, digests)
     const totals = this.#approvals.get(key)?.totals ?? []
     totals.push(total)

@@ -2,6 +2,8 @@ import { createPublicKey, hash, type KeyObject, verify } from 'node:crypto'
 
 /** What `approval.granted` says beside its assertion. */
 export interface Approved {
+  /** `credential` for signing. */
+  readonly kind: string
   readonly approval: string
   readonly client: string
   readonly credential: string
@@ -31,9 +33,12 @@ export function faultOfAssertion(assertion: string, approved: Approved): string 
     }
     const signed = Buffer.concat([data, hash('sha256', clientData, 'buffer')])
     if (!verifies(decode(publicKey), signed, decode(signature))) return 'the signature of the passkey is not one'
-    const [kind, , approval, clientId, credential, , total, , ...digests] = (statement as string).split('\n')
-    if (!/^paraph\/approve(-[a-z]+)?\/v1$/.test(kind ?? '')) return 'the passkey approved something else'
+    const [form, , approval, clientId, credential, , total, , ...rest] = (statement as string).split('\n')
+    const { kind } = approved
+    // What a new credential will be stands in one line more.
+    const digests = kind === 'creation' ? rest.slice(0, -1) : rest
     const fits =
+      form === (kind === 'credential' ? 'paraph/approve/v1' : `paraph/approve-${kind}/v1`) &&
       approval === approved.approval &&
       clientId === approved.client &&
       credential === approved.credential &&

@@ -90,7 +90,8 @@ function mustOpen(leaf: Leaf): readonly string[] | undefined {
   if (names === undefined) return undefined
   switch (leaf.ev) {
     case 'approval.granted':
-      return factOf(leaf, 'factor') === 'passkey' ? names : undefined
+      if (factOf(leaf, 'factor') !== 'passkey') return undefined
+      return factOf(leaf, 'kind') === 'creation' ? names.filter((name) => name !== 'credential') : names
     case 'factor.enrolled':
       return factOf(leaf, 'kind') === 'recovery' ? undefined : names
     case 'signer.invited':
@@ -156,15 +157,18 @@ function judgeOpened(
     case 'approval.granted': {
       const assertion = decodeValue(field('assertion'))
       const total = factOf(leaf, 'total') ?? 0
+      const kind = String(factOf(leaf, 'kind'))
       const fault = faultOfAssertion(assertion, {
+        kind,
         approval: decodeValue(field('approval')),
         client: decodeValue(field('client')),
-        credential: decodeValue(field('credential')),
+        credential: decodeValue(fields.get('credential') ?? ''),
         total: Number(total),
         digests: digests ?? [],
       })
       if (fault !== undefined) wrong('R4', fault)
-      acts.push(['approval', index, t, whose(), field('factor'), Number(total), joined, publicKeyOf(assertion)])
+      const signing = kind === 'credential' ? whose() : ''
+      acts.push(['approval', index, t, signing, field('factor'), Number(total), joined, publicKeyOf(assertion)])
     }
   }
 }
