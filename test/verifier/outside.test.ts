@@ -182,12 +182,14 @@ test('R7: time-stamps of an authority that we did not write', async () => {
   for (let bit = 0; bit < response.length * 8; bit += 37) {
     const spoiled = Buffer.from(response)
     spoiled[bit >> 3] = (spoiled[bit >> 3] as number) ^ (1 << (bit & 7))
+    let taken: number | undefined
     try {
-      assert.equal(readTimeStamp(spoiled, Buffer.from(text)), time, 'a bit that changes nothing that is signed')
+      taken = readTimeStamp(spoiled, Buffer.from(text))
     } catch (error) {
-      assert.ok(error instanceof RangeError || error instanceof assert.AssertionError, String(error))
-      assert.ok(error instanceof RangeError, `bit ${bit}: another time is taken`)
+      assert.ok(error instanceof RangeError, String(error))
     }
+    // A bit may be of nothing that was signed.
+    assert.ok(taken === undefined || taken === time, `bit ${bit}: another time is taken`)
   }
 })
 

@@ -8,7 +8,7 @@ import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { verifyPack } from '../../src/verifier/verify.js'
 import { filesOf, receiptOf, refreshManifest, TestLog } from '../helpers/pack.js'
-import { BROKEN } from './broken.js'
+import { BROKEN, type Broken } from './broken.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'paraph-pack-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -54,9 +54,9 @@ test('a log that is whole, with everything that the auditor kept', async () => {
 })
 
 test('every way to break a rule', async () => {
-  for (const { rule, what, make } of BROKEN) {
+  const judged = async ({ rule, what, make }: Broken, i: number) => {
     const { log, index } = await make()
-    const root = join(folder, 'broken')
+    const root = join(folder, `broken-${i}`)
     await log.write(root)
     const { faults } = await both(root, log.policy())
     assert.ok(
@@ -64,6 +64,9 @@ test('every way to break a rule', async () => {
       `${rule}, ${what}: ${JSON.stringify(faults.slice(0, 3))}`,
     )
     rmSync(root, { recursive: true })
+  }
+  for (let i = 0; i < BROKEN.length; i += 4) {
+    await Promise.all(BROKEN.slice(i, i + 4).map((broken, k) => judged(broken, i + k)))
   }
 })
 
