@@ -601,9 +601,15 @@ def check_assertion(text, fields, leaf):
     kind = leaf["f"].get("kind")
     if kind == "creation":
         digests.pop()
+    expected = "paraph/approve/v1" if kind == "credential" else f"paraph/approve-{kind}/v1"
+    if "ceiling" in leaf["f"]:
+        expected = "paraph/approve-session/v1"
+        if digests[0] != str(leaf["f"]["ceiling"]):
+            raise ValueError("the passkey approved another number of signatures")
+        digests = digests[2:]
     said = [form, approval, client_id, credential, total, digests]
     entry = [
-        "paraph/approve/v1" if kind == "credential" else f"paraph/approve-{kind}/v1",
+        expected,
         *(fields["approval"], fields["client"], fields.get("credential", "")),
         *(str(leaf["f"].get("total", 0)), dtbsr(fields, leaf)),
     ]
@@ -1051,7 +1057,7 @@ class Verification:
         if self.factors.get(fields["factor"]) != fields["signer"] and "factor.enrolled" not in self.lacking:
             self.fault("R4", "the factor was not enrolled for this signer, or had ended", index)
         if f.get("factor") == "passkey":
-            name = approval_name(fields, digests)
+            name = approval_name(fields, f.get("session") == 1, digests)
             fit = next((total for total in self.approvals.get(name, []) if total >= f["total"]), None)
             if fit is not None:
                 self.approvals[name].remove(fit)
@@ -1115,7 +1121,9 @@ class Verification:
             self.fault("R4", "a passkey answers with another key than before", index)
         if leaf["f"].get("kind") != "credential":
             return
-        self.approvals.setdefault(approval_name(fields, dtbsr(fields, leaf)), []).append(leaf["f"].get("total", 0))
+        f = leaf["f"]
+        name = approval_name(fields, "ceiling" in f, dtbsr(fields, leaf))
+        self.approvals.setdefault(name, []).append(f.get("ceiling", f.get("total", 0)))
 
     def on_signer_invited(self, index, leaf, fields):
         self.invited[fields["signer"]] = fields["actor"]
@@ -1230,8 +1238,8 @@ class Verification:
             self.fault("R10", str(error), file=name)
 
 
-def approval_name(fields, digests):
-    return tuple(fields[name] for name in ("signer", "client", "credential", "factor")) + tuple(digests)
+def approval_name(fields, remembered, digests):
+    return tuple(fields[name] for name in ("signer", "client", "credential", "factor")) + (remembered, *digests)
 
 
 def tiles_of(count):

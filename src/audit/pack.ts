@@ -2,7 +2,7 @@ import { createHash, hash } from 'node:crypto'
 import { mkdir, open, readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { parseCheckpoint, parseNote } from '../tlog/note.js'
-import { encodeBundle, GrowingTree, TILE_WIDTH, type Tile, tilePath } from '../tlog/tiles.js'
+import { GrowingTree, TILE_WIDTH, type Tile, tilePath } from '../tlog/tiles.js'
 import { HASH_BYTES, leafHash, sameHash } from '../tlog/tree.js'
 
 /** What a pack is written from. Each is read once, from the beginning to the end, and only what is asked for. */
@@ -81,6 +81,17 @@ async function writeEntries(files: PackFiles, source: PackSource, size: number):
   )
   await lines.close()
   return tree
+}
+
+/** Entries as a bundle (C2SP tlog-tiles): each with its length before it, 16 bits, most significant byte first. */
+function encodeBundle(entries: readonly Uint8Array[]): Buffer {
+  return Buffer.concat(
+    entries.flatMap((entry) => {
+      const length = Buffer.alloc(2)
+      length.writeUInt16BE(entry.length)
+      return [length, entry]
+    }),
+  )
 }
 
 const LF = Buffer.of(10)

@@ -41,6 +41,7 @@ export type Act =
       t: number,
       whose: string,
       factor: string,
+      remembered: boolean,
       total: number,
       digests: string,
       publicKey: string,

@@ -60,7 +60,8 @@ export class Authorizations {
     if (this.#factors.get(factor) !== signer && !this.#missing.has('factor.enrolled')) {
       wrong(`factor ${factor} was not enrolled for this signer, or had ended`)
     }
-    if (how === 'passkey') this.#follow(approvalKey([signer, client, credential], factor, digests), total, wrong)
+    if (how === 'passkey')
+      this.#follow(approvalKey([signer, client, credential], factor, session === 1, digests), total, wrong)
     this.#forget(t)
     this.#grants.set(id, {
       ...{ t, whose, session: sessionId, bound: kind === 'bound', remembered: session === 1, left: total },
@@ -134,14 +135,14 @@ export class Authorizations {
     }
   }
 
-  approve([, index, t, whose, factor, total, digests, publicKey]: Of<'approval'>): void {
+  approve([, index, t, whose, factor, remembered, total, digests, publicKey]: Of<'approval'>): void {
     const known = this.#passkeys.get(factor)
     if (known !== undefined && known !== publicKey) {
       this.#fault({ rule: 'R4', index, what: `passkey ${factor} answers with another key than before` })
     }
     this.#passkeys.set(factor, publicKey)
     if (whose === '') return
-    const key = approvalKey(whose.split('\n'), factor, digests)
+    const key = approvalKey(whose.split('\n'), factor, remembered, digests)
     const totals = this.#approvals.get(key)?.totals ?? []
     totals.push(total)
     this.#approvals.delete(key)
@@ -182,6 +183,11 @@ function forgetFirst<Value>(map: Map<string, Value>, old: (value: Value) => bool
   }
 }
 
-function approvalKey([signer, client, credential]: readonly string[], factor: string, digests: string): string {
-  return [signer, client, credential, factor, digests].join('\n')
+function approvalKey(
+  [signer, client, credential]: readonly string[],
+  factor: string,
+  remembered: boolean,
+  digests: string,
+): string {
+  return [signer, client, credential, factor, remembered, digests].join('\n')
 }

@@ -8,6 +8,8 @@ export interface Approved {
   readonly client: string
   readonly credential: string
   readonly total: number
+  /** Signatures of the whole session, where the signer chose that it may have further ones. */
+  readonly ceiling: number | undefined
   /** base64url */
   readonly digests: readonly string[]
 }
@@ -33,17 +35,22 @@ export function faultOfAssertion(assertion: string, approved: Approved): string 
     }
     const signed = Buffer.concat([data, hash('sha256', clientData, 'buffer')])
     if (!verifies(decode(publicKey), signed, decode(signature))) return 'the signature of the passkey is not one'
-    const [form, , approval, clientId, credential, , total, , ...rest] = (statement as string).split('\n')
-    const { kind } = approved
+    const [said, , approval, clientId, credential, , total, , ...rest] = (statement as string).split('\n')
+    const { kind, ceiling } = approved
+    const [form, more] =
+      ceiling !== undefined
+        ? ['paraph/approve-session/v1', rest.splice(0, 2)[0]]
+        : [kind === 'credential' ? 'paraph/approve/v1' : `paraph/approve-${kind}/v1`, undefined]
     // What a new credential will be stands in one line more.
-    const digests = kind === 'creation' ? rest.slice(0, -1) : rest
+    if (kind === 'creation') rest.pop()
     const fits =
-      form === (kind === 'credential' ? 'paraph/approve/v1' : `paraph/approve-${kind}/v1`) &&
+      said === form &&
+      more === (ceiling === undefined ? undefined : String(ceiling)) &&
       approval === approved.approval &&
       clientId === approved.client &&
       credential === approved.credential &&
       total === String(approved.total) &&
-      digests.join() === approved.digests.join()
+      rest.join() === approved.digests.join()
     return fits ? undefined : 'the passkey approved something else than the entry says'
   } catch {
     return 'the assertion cannot be read'

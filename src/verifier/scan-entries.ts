@@ -158,17 +158,22 @@ function judgeOpened(
       const assertion = decodeValue(field('assertion'))
       const total = factOf(leaf, 'total') ?? 0
       const kind = String(factOf(leaf, 'kind'))
+      const ceiling = factOf(leaf, 'ceiling')
       const fault = faultOfAssertion(assertion, {
         kind,
         approval: decodeValue(field('approval')),
         client: decodeValue(field('client')),
         credential: decodeValue(fields.get('credential') ?? ''),
         total: Number(total),
+        ceiling: ceiling === undefined ? undefined : Number(ceiling),
         digests: digests ?? [],
       })
       if (fault !== undefined) wrong('R4', fault)
       const signing = kind === 'credential' ? whose() : ''
-      acts.push(['approval', index, t, signing, field('factor'), Number(total), joined, publicKeyOf(assertion)])
+      const most = Number(ceiling ?? total)
+      const remembered = ceiling !== undefined
+      const key = publicKeyOf(assertion)
+      acts.push(['approval', index, t, signing, field('factor'), remembered, most, joined, key])
     }
   }
 }

@@ -34,13 +34,14 @@ function approved(
   who: Signer,
   digests: readonly Buffer[],
   change: (assertion: Assertion) => void = () => {},
+  ceiling?: number,
 ): AuditEvent {
   const { signer, client, credential, session, factor } = who
   const approval = newId<ApprovalId>()
   const total = digests.length
   const statement = approvalStatement({
     ...{ id: approval, kind: 'credential', client_id: client as ClientId, credential_id: credential as CredentialId },
-    ...{ digests, total, digest_algorithm: 'sha-256', details: null },
+    ...{ digests, total, digest_algorithm: 'sha-256', details: null, session_ceiling: ceiling ?? null },
     ...{ nonce: digest(), expires_at: new Date(log.now + 300_000) },
   })
   const passkey = new Passkey(place.origin)
@@ -61,15 +62,36 @@ function approved(
       origin: log.origin(),
       digests,
     },
-    facts: { kind: 'credential', way: 'oauth', total, remember: 0, factor: 'passkey' },
+    facts: {
+      ...{ kind: 'credential', way: 'oauth', total, remember: 0, factor: 'passkey' },
+      ...(ceiling === undefined ? {} : { session: 1, ceiling }),
+    },
     evidence: { signer, client, credential, session, approval, factor, assertion: JSON.stringify(assertion) },
   }
 }
 
-const byPasskey = (log: TestLog, who: Signer, digests: readonly Buffer[], total: number) =>
+const byPasskey = (log: TestLog, who: Signer, digests: readonly Buffer[], total: number, facts: object = {}) =>
   log.commit(log.sam, [log.issued(who, id(), digests, total)], (leaf) => {
-    ;(leaf['f'] as Record<string, unknown>)['factor'] = 'passkey'
+    Object.assign(leaf['f'] as object, { factor: 'passkey' }, facts)
   })
+
+test('a whole session that a passkey approved, and no more than that', async () => {
+  for (const [total, facts, rules] of [
+    [9, { session: 1 }, []],
+    [10, { session: 1 }, ['R4']],
+    [1, {}, ['R4']],
+  ] as const) {
+    const log = new TestLog()
+    const who = log.newSigner()
+    const digests = [digest()]
+    log.commit(log.sam, [approved(log, who, digests, undefined, 9)])
+    byPasskey(log, who, digests, total, facts)
+    assert.deepEqual(
+      (await faultsOf(log)).map(({ rule }) => rule),
+      rules,
+    )
+  }
+})
 
 test('a grant that a passkey approved', async () => {
   const log = new TestLog()
