@@ -102,12 +102,12 @@ async function writeTiles(files: PackFiles, tiles: readonly Tile[]): Promise<voi
   await files.room()
 }
 
-export function openingLine(opening: PackOpening): string {
+function openingLine(opening: PackOpening): string {
   const seed = Buffer.from(opening.seed).toString('base64url')
   return JSON.stringify({ idx: opening.index, class: opening.class, seed, fields: JSON.parse(opening.fields) })
 }
 
-export function flushLine({ boot, no, first, body, signature }: PackFlush): string {
+function flushLine({ boot, no, first, body, signature }: PackFlush): string {
   const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64')
   return JSON.stringify({ boot, no, first, body: base64(body), signature: base64(signature) })
 }

@@ -6,7 +6,7 @@ import { crewOfThreads } from './crew.js'
 import { EXIT, reportInWords } from './report.js'
 import { verifyPack } from './verify.js'
 
-export const USAGE = `Usage: audit-verify DIR --policy FILE [--since FILE] [--receipt FILE]... [--json] [--progress]
+const USAGE = `Usage: audit-verify DIR --policy FILE [--since FILE] [--receipt FILE]... [--json] [--progress]
 
 Verifies a pack of the log, offline: DIR is what paraph audit export wrote.
 

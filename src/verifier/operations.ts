@@ -111,7 +111,7 @@ function told(op: string, { index, t }: Intention): Told {
  * The phases that were seen of each operation. Known by 64 bits of their names, about 20 bytes each: two operations that
  * share those, which takes intent, are taken for one, and the log is not passed.
  */
-export class OperationSet {
+class OperationSet {
   #bits = 12
   #count = 0
   #low = new Uint32Array(2 ** 12)

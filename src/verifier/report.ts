@@ -28,7 +28,7 @@ function plain(text: string): string {
   return text.replace(/[^ -~]/g, '?').slice(0, 300)
 }
 
-export function findingInWords({ rule, index, file, what }: Finding): string {
+function findingInWords({ rule, index, file, what }: Finding): string {
   const where = [index === undefined ? undefined : `entry ${index}`, file]
     .filter((part) => part !== undefined)
     .join(', ')

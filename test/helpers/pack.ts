@@ -22,7 +22,7 @@ import { formatProof } from '../../src/tlog/proof-file.js'
 import { GrowingTree } from '../../src/tlog/tiles.js'
 import { foldHashes, type Hash, inclusionProof, leafHash, rootAt } from '../../src/tlog/tree.js'
 
-export const ORIGIN = 'log.example.test/paraph'
+const ORIGIN = 'log.example.test/paraph'
 
 type Json = Record<string, unknown>
 
