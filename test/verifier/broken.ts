@@ -36,6 +36,7 @@ function breaks(rule: Rule, what: string, how: Break): void {
 export const id = () => newId<OperationId>()
 export const digest = () => randomBytes(32)
 export const system = { kind: 'system' } as const
+const stopped: AuditEvent = { type: 'audit.stop', outcome: 'ok', actor: system }
 
 // R1
 
@@ -68,7 +69,7 @@ breaks('R2', 'an entry changed, and the newest checkpoint signed anew', async (l
     leaf['t'] = '2026-11-24T10:00:00.001Z'
   })
   log.checkpoints.push({
-    size: log.commit(log.sam, [{ type: 'audit.stop', outcome: 'ok', actor: system }]) + 1,
+    size: log.commit(log.sam, [stopped]) + 1,
     note: '',
   })
   await log.resign(1)
@@ -88,6 +89,11 @@ breaks('R3', 'an outcome twice', (log, who) => {
   const { op } = log.signOnce(who)
   return log.commit(log.sam, [log.outcome(who, op, 1)])
 })
+breaks('R3', 'an operation recorded twice', (log) => {
+  const stop = logItem({ type: 'audit.stop', outcome: 'ok', actor: system }, log.now)
+  log.commit(log.sam, [stop])
+  return log.commit(log.sam, [stop])
+})
 breaks('R3', 'more signatures than digests', (log, who) => {
   const grant = id()
   log.commit(log.sam, [log.issued(who, grant, undefined, 5)])
@@ -100,7 +106,7 @@ breaks('R3', 'an intention without an end', (log, who) => {
   log.commit(log.sam, [log.issued(who, grant, undefined, 5)])
   const at = log.commit(log.sam, [log.intent(who, grant, [digest()])])
   log.now += 601_000
-  log.commit(log.sam, [{ type: 'audit.stop', outcome: 'ok', actor: system }])
+  log.commit(log.sam, [stopped])
   return at
 })
 breaks('R3', 'both intended and denied', (log, who) => {
@@ -240,30 +246,52 @@ breaks('R5', 'a writer whom the device did not announce', (log) => {
 })
 breaks('R5', 'a writer whom nobody announced', (log) => {
   const stranger = log.unannounced('front')
-  return log.commit(stranger, [{ type: 'audit.stop', outcome: 'ok', actor: system }])
+  return log.commit(stranger, [stopped])
 })
 breaks('R5', 'a writer announced after its first entry', (log) => {
   const stranger = log.unannounced('front')
-  const at = log.commit(stranger, [{ type: 'audit.stop', outcome: 'ok', actor: system }])
+  const at = log.commit(stranger, [stopped])
   log.commit(log.sam, [log.announcement(stranger.boot)])
   return at
 })
 breaks('R5', 'a writer announced twice', (log) => log.commit(log.sam, [log.announcement(log.start('front').boot)]))
 breaks('R5', 'a hole in the numbers of a writer', (log) => {
   log.sam.sequence.committed(1)
-  return log.commit(log.sam, [{ type: 'audit.stop', outcome: 'ok', actor: system }])
+  return log.commit(log.sam, [stopped])
+})
+breaks('R5', 'a hole in the numbers of a writer who hides it from his commits', (log) =>
+  log.commit(log.sam, [stopped], (leaf) => {
+    leaf['seq'] = (leaf['seq'] as number) + 1
+  }),
+)
+breaks('R5', 'a writer who begins with another number than 0', (log) =>
+  log.commit(log.start('front'), [stopped], (leaf) => {
+    leaf['seq'] = 1
+  }),
+)
+breaks('R5', 'time that goes back thousands of entries later', (log) => {
+  const from = log.commit(log.sam, Array(5000).fill(stopped))
+  const writer = log.start('front')
+  log.commit(writer, [stopped])
+  log.now += 10
+  log.commit(log.sam, Array(4096 - ((log.entries.length + 1) % 4096)).fill(stopped))
+  log.commit(writer, [stopped])
+  assert.ok(log.entries.length % 4096 === 0 && from > 0)
+  return log.commit(writer, [stopped], (leaf) => {
+    leaf['t'] = '2026-11-24T10:00:00.000Z'
+  })
 })
 breaks('R5', 'a commit left out', (log) => {
   log.sam.sequence.committed(0)
-  return log.commit(log.sam, [{ type: 'audit.stop', outcome: 'ok', actor: system }])
+  return log.commit(log.sam, [stopped])
 })
 breaks('R5', 'time that goes back', (log) =>
-  log.commit(log.sam, [{ type: 'audit.stop', outcome: 'ok', actor: system }], (leaf) => {
+  log.commit(log.sam, [stopped], (leaf) => {
     leaf['t'] = '2026-11-24T09:00:00.000Z'
   }),
 )
 breaks('R5', 'another name than the announced one', (log) =>
-  log.commit(log.sam, [{ type: 'audit.stop', outcome: 'ok', actor: system }], (leaf) => {
+  log.commit(log.sam, [stopped], (leaf) => {
     leaf['node'] = 'host-2'
   }),
 )
@@ -320,7 +348,7 @@ breaks('R6', 'a silent keeper', (log) => {
   const keeper = log.start('keeper')
   log.beat(keeper)
   log.now += 90_001
-  return log.commit(log.sam, [{ type: 'audit.stop', outcome: 'ok', actor: system }])
+  return log.commit(log.sam, [stopped])
 })
 breaks('R6', 'a day without a clock', (log) => {
   const keeper = log.start('keeper')

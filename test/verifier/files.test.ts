@@ -17,9 +17,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { writePack } from '../../src/audit/pack.js'
+import { foldHashes, leafHash } from '../../src/tlog/tree.js'
 import type { Report } from '../../src/verifier/report.js'
 import { type VerifyOptions, verifyPack } from '../../src/verifier/verify.js'
-import { filesOf, makeCheckpointKey, receiptOf, refreshManifest, TestLog } from '../helpers/pack.js'
+import { edited, filesOf, makeCheckpointKey, receiptOf, refreshManifest, TestLog } from '../helpers/pack.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'paraph-pack-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -84,6 +85,17 @@ test('one byte of any kind of file is missed by nobody, even with MANIFEST writt
       report.faults.some((fault) => fault.rule === rule && (fault.file === file || fault.index !== undefined)),
       `${file}: ${JSON.stringify(report.faults.slice(0, 3))}`,
     )
+  }
+})
+
+test('each line of MANIFEST is asked', async () => {
+  const lines = readFileSync(join(whole, 'MANIFEST'), 'utf8').split('\n').slice(0, -1)
+  for (const [i, line] of lines.entries()) {
+    const other = line.startsWith('0') ? '1' : '0'
+    const report = await reportOf((root) =>
+      writeFileSync(join(root, 'MANIFEST'), `${lines.with(i, other + line.slice(1)).join('\n')}\n`),
+    )
+    assert.deepEqual([report.verdict, report.faults[0]?.rule, report.faults[0]?.file], ['fault', 'R2', line.slice(66)])
   }
 })
 
@@ -223,6 +235,10 @@ test('receipts that are none, or of another log, are told', async () => {
   const spoiled = [
     await receiptOf(other, 70, other.checkpoints.at(-1)?.note as string),
     receipt.replace('index 70', 'index 71'),
+    receipt.replace(
+      /(index 70\n)./,
+      (_, line) => `${line}${receipt.split('index 70\n')[1]?.startsWith('A') ? 'B' : 'A'}`,
+    ),
     receipt.replace(/extra .*/, `extra ${Buffer.from('{}').toString('base64')}`),
     receipt.replace(/extra (.*)/, (_, extra) => {
       const text = Buffer.from(extra, 'base64').toString()
@@ -233,6 +249,22 @@ test('receipts that are none, or of another log, are told', async () => {
   for (const text of spoiled) {
     const report = await reportOf(() => {}, { receipts: new Map([['r', text]]) })
     assert.deepEqual([report.verdict, report.faults[0]?.rule, report.faults[0]?.file], ['fault', 'R10', 'r'])
+  }
+})
+
+test('receipts of a log that was built anew with the same keys do not fit', async () => {
+  const size = log.entries.length
+  const fork = log.before(size)
+  fork.entries[size - 1] = edited(fork.entries[size - 1] as Buffer, (leaf) => {
+    leaf['why'] = 'another'
+  })
+  const note = log.sign(size, foldHashes(fork.entries.map(leafHash)))
+  fork.entries.push(fork.entries[0] as Buffer)
+  const later = log.sign(size + 1, foldHashes(fork.entries.map(leafHash)))
+  // An entry that both logs have, and one that only the other has, in a tree that this one does not reach.
+  for (const text of [await receiptOf(fork, 70, note), await receiptOf(fork, size - 1, later)]) {
+    const report = await reportOf(() => {}, { receipts: new Map([['r', text]]) })
+    assert.deepEqual([report.verdict, report.faults[0]?.rule], ['fault', 'R10'])
   }
 })
 

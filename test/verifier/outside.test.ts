@@ -215,6 +215,14 @@ test('R7: time-stamps of an authority that we did not write', async () => {
   }
 })
 
+test('R7: a time-stamp whose signature nobody confirms', () => {
+  const text = 'some checkpoint'
+  const response = stamp(text)
+  const last = response.length - 1
+  response[last] = (response[last] as number) ^ 1
+  assert.throws(() => readTimeStamp(response, Buffer.from(text)), RangeError)
+})
+
 test('R7: a time-stamp of no checkpoint, of another one, and none at all', async () => {
   for (const [size, response] of [
     [3, stamp('x')],
