@@ -69,8 +69,18 @@ export class TailWatch {
     if (this.#waiting === undefined && head > this.#covered) this.#waiting = { size: head, since: performance.now() }
   }
 
-  /** 0 for a note that no key of this log has signed. */
+  /** How far a note reaches that a key of this log has signed; 0 for every other text, whoever put it there. */
   async #sizeOf(text: string, origin: string): Promise<number> {
+    try {
+      return await this.#signedSize(text, origin)
+    } catch (error) {
+      if (error instanceof RangeError) return 0
+      throw error
+    }
+  }
+
+  /** @throws RangeError for what is no note, or bears a false signature */
+  async #signedSize(text: string, origin: string): Promise<number> {
     const note = parseNote(text)
     for (const { name, id } of note.signatures) {
       const key = await this.#keyOf(name, id)

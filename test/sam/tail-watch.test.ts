@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict'
+import { generateKeyPairSync, randomBytes, sign } from 'node:crypto'
+import { test } from 'node:test'
+import { RowBinding } from '../../src/binding.js'
+import { checkpointKeyFields, TailWatch } from '../../src/sam/tail-watch.js'
+import { checkpointText, formatVkey, noteKey, signatureLine } from '../../src/tlog/note.js'
+import { EMPTY_ROOT } from '../../src/tlog/tree.js'
+
+const ORIGIN = 'sign.example.test/paraph'
+/** More entries than may go without a checkpoint. */
+const HEAD = 60_000
+const binding = new RowBinding(randomBytes(32))
+
+function signer() {
+  const pair = generateKeyPairSync('ed25519')
+  const key = noteKey(ORIGIN, 'ed25519', pair.publicKey.export({ type: 'spki', format: 'der' }))
+  const vkey = formatVkey(key)
+  const note = (size: number, origin = ORIGIN) => {
+    const text = checkpointText({ origin, size, root: EMPTY_ROOT })
+    return `${text}\n${signatureLine(key, sign(null, Buffer.from(text), pair.privateKey))}`
+  }
+  return { vkey, note, bound: { vkey, binding: binding.mac('checkpoint_key', checkpointKeyFields(vkey)) } }
+}
+const ours = signer()
+const theirs = signer()
+
+/** Whether the log counts as signed, by what the tables say. */
+async function bounded(note: string | null, keys: { vkey: string; binding: Buffer }[]): Promise<boolean> {
+  const rows = (text: string) => (text.includes('audit.head') ? [{ head: HEAD, origin: ORIGIN, note }] : keys)
+  const watch = new TailWatch({ query: async (text: string) => ({ rows: rows(text), rowCount: 1 }) } as never, binding)
+  await watch.look()
+  return watch.bounded
+}
+
+test('only a checkpoint under a key that a worker named counts', async () => {
+  const unbound = { vkey: theirs.vkey, binding: randomBytes(32) }
+  assert.equal(await bounded(ours.note(HEAD), [ours.bound]), true)
+  assert.equal(await bounded(null, [ours.bound]), false)
+  assert.equal(await bounded(ours.note(10), [ours.bound]), false, 'one that covers too little')
+  assert.equal(await bounded(theirs.note(HEAD), [ours.bound]), false, 'a key that nobody named')
+  assert.equal(
+    await bounded(theirs.note(HEAD), [ours.bound, unbound]),
+    false,
+    'one that the owner of the database named',
+  )
+  assert.equal(await bounded(ours.note(10).replace('\n10\n', `\n${HEAD}\n`), [ours.bound]), false, 'an altered one')
+  assert.equal(await bounded('no note at all', [ours.bound]), false)
+  assert.equal(await bounded(ours.note(HEAD, 'other.example.test'), [ours.bound]), false, 'one of another log')
+})
