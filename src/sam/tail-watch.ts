@@ -25,6 +25,7 @@ export class TailWatch {
   /** The head of the log when it was first seen beyond what was covered then. */
   #waiting: { readonly size: number; readonly since: number } | undefined
   #open = 0
+  #looked = Number.NEGATIVE_INFINITY
 
   constructor(db: Executor, binding: RowBinding) {
     this.#db = db
@@ -44,8 +45,10 @@ export class TailWatch {
   }
 
   get bounded(): boolean {
-    const age = this.#waiting === undefined ? 0 : performance.now() - this.#waiting.since
-    return age <= OLDEST_MS && this.#open <= MOST
+    const now = performance.now()
+    const age = this.#waiting === undefined ? 0 : now - this.#waiting.since
+    // What could not be looked at for so long counts as unsigned.
+    return now - this.#looked <= OLDEST_MS && age <= OLDEST_MS && this.#open <= MOST
   }
 
   /** @throws ServiceError `unavailable` */
@@ -62,11 +65,13 @@ export class TailWatch {
     )
     const [state] = rows
     if (state === undefined) return
+    const now = performance.now()
     const { head, origin, note } = state
     if (note !== null) this.#covered = Math.max(this.#covered, await this.#sizeOf(note, origin))
     this.#open = head - this.#covered
     if (this.#waiting !== undefined && this.#covered >= this.#waiting.size) this.#waiting = undefined
-    if (this.#waiting === undefined && head > this.#covered) this.#waiting = { size: head, since: performance.now() }
+    if (this.#waiting === undefined && head > this.#covered) this.#waiting = { size: head, since: now }
+    this.#looked = now
   }
 
   /** How far a note reaches that a key of this log has signed; 0 for every other text, whoever put it there. */

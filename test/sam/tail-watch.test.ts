@@ -47,3 +47,9 @@ test('only a checkpoint under a key that a worker named counts', async () => {
   assert.equal(await bounded('no note at all', [ours.bound]), false)
   assert.equal(await bounded(ours.note(HEAD, 'other.example.test'), [ours.bound]), false, 'one of another log')
 })
+
+test('a log that cannot be looked at counts as unsigned', async () => {
+  const watch = new TailWatch({ query: async () => Promise.reject(new Error('permission denied')) } as never, binding)
+  await watch.look().catch(() => {})
+  assert.throws(() => watch.requireBounded(), { code: 'unavailable' })
+})

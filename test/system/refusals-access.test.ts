@@ -46,6 +46,7 @@ before(async () => {
   // What is done again and again, of itself, would stand among the statements that are compared here.
   mock.method(Chores.prototype, 'start', () => {})
   mock.method(TailWatch.prototype, 'start', () => {})
+  mock.getter(TailWatch.prototype, 'bounded', () => true)
   mock.method(Keeper.prototype, 'start', () => {})
   service = await TestService.start({ keys: ['rsa-2048'], device: device.wrap })
   credential = service.credentials['rsa-2048'] as string
