@@ -582,29 +582,13 @@ export type AdminVerb = keyof AdminVerbs
  * What a stranger can ask, with a password or a value that he makes up. These share lanes, so that no number of them takes
  * the places in the queues which authorizations wait in; what is too much is refused before an attempt is counted.
  */
-export const STRANGERS_LANE: { readonly [V in FrontVerb]?: 'password' | 'value' | 'end' } = {
+export const STRANGERS_LANE: { readonly [V in FrontVerb]?: 'password' | 'value' } = {
   login: 'password',
   signIn: 'password',
   recover: 'password',
   refresh: 'value',
   openLink: 'value',
   activate: 'value',
-  // With the cookie of our pages, which no front looks at.
-  account: 'value',
-  changePassword: 'value',
-  renewRecoveryCodes: 'value',
-  addAuthenticator: 'value',
-  removeAuthenticator: 'value',
-  beginPasskey: 'value',
-  registerPasskey: 'value',
-  cancelReplacement: 'value',
-  readApproval: 'value',
-  listApprovals: 'value',
-  approve: 'value',
-  deny: 'value',
-  // Too. Apart, so that whoever wants to end something does not wait for what strangers ask.
-  revoke: 'end',
-  stop: 'end',
 }
 
 export interface RequestFrame {

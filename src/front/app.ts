@@ -61,7 +61,7 @@ export function buildApp(services: FrontServices): FastifyInstance {
   const health = watchHealth(services)
   const oauth = oauthServer(services, errors, bearer, health)
   bindDoors(app, operations, allDoors(services, contract, operations, bearer, health, oauth), bearer)
-  const portal = { services, errors, demo: health.demo }
+  const portal = { services, errors, bearer, demo: health.demo }
   mountOAuth(app, portal, oauth)
   mountPortal(app, portal, approvePages(oauth))
   endKeptConnections(app)

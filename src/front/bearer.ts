@@ -30,6 +30,8 @@ export interface BearerCheck {
    * @throws ServiceError `credential_unknown`, `parameter_invalid`, also for signers that it may not act for
    */
   actingFor(client: ClientCaller, named: 'credentialID' | 'userID' | undefined, value: unknown): Promise<Caller>
+  /** Whoever is behind a token that came in a cookie. @throws ServiceError as `identify`, but for proofs */
+  holderOf(token: string): Promise<Bearer>
   /** The token in such a header, if it is one. */
   tokenOf(header: string): string | undefined
   /** Believes no remembered answer about this session any more. */
@@ -115,6 +117,7 @@ export function bearerCheck(services: {
       if (named === 'userID') throw new ServiceError('parameter_invalid', { detail: 'Invalid parameter userID' })
       throw new ServiceError('credential_unknown')
     },
+    holderOf: callerOf,
     tokenOf,
     forget,
     expect: (tokenHash) => lookup.expect(Buffer.from(tokenHash).toString('base64url')),

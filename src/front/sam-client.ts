@@ -46,17 +46,15 @@ export function createSamClient(options: SamClientOptions): SamClient & { close(
     return connections.filter(({ live }) => live).sort((a, b) => cost(a) - cost(b))[0]
   }
 
-  const ofStrangers = { end: 0, other: 0 }
+  let ofStrangers = 0
   async function inBounds<T>(verb: FrontVerb, ask: () => Promise<T>): Promise<T> {
-    const lane = STRANGERS_LANE[verb]
-    if (lane === undefined) return ask()
-    const which = lane === 'end' ? 'end' : 'other'
-    if (ofStrangers[which] >= MOST_OF_STRANGERS) throw new ServiceError('overloaded', { retryAfter: 1 })
-    ofStrangers[which]++
+    if (STRANGERS_LANE[verb] === undefined) return ask()
+    if (ofStrangers >= MOST_OF_STRANGERS) throw new ServiceError('overloaded', { retryAfter: 1 })
+    ofStrangers++
     try {
       return await ask()
     } finally {
-      ofStrangers[which]--
+      ofStrangers--
     }
   }
 

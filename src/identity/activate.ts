@@ -85,7 +85,11 @@ async function useLink(
   if (invitation.sealed_secret === null) throw new ServiceError('code_rejected')
   const secret = await openSecret(services, invitation)
   const step = stepOfCode(secret, 'SHA1', request.code, clock.now())
-  if (step === undefined) throw new ServiceError('code_rejected')
+  if (step === undefined) {
+    const denied = { type: 'factor.failed', outcome: 'refused', why: 'code_rejected' } as const
+    await transactions.append({ ...denied, ...ofSigner(signer.id, request) })
+    throw new ServiceError('code_rejected')
+  }
 
   const factor = { id: newId<FactorId>(), signer_id: signer.id, kind: 'totp', generation: 1 } as const
   const sealed = await hsm.seal(Buffer.from(secret), factorAssociatedData(factor))

@@ -202,7 +202,6 @@ export async function startWorker(
   const lanes = {
     password: new Lane({ atOnce: 8, mostWaiting: 24 }),
     value: new Lane({ atOnce: 8, mostWaiting: 120 }),
-    end: new Lane({ atOnce: 8, mostWaiting: 120 }),
   }
   const front = new FrameServer(
     settings.socket,

@@ -108,6 +108,17 @@ test('signing goes on in a flood of requests that nobody may make, and the log c
   assert.equal(made.length, hashes.length)
 })
 
+/** What a signer changes on the account page. */
+const CHANGES = [
+  'password',
+  'recovery-codes',
+  'authenticator',
+  'remove-authenticator',
+  'new-passkey',
+  'passkey',
+  'stop',
+  'stop-replacement',
+]
 const WAVE = 500
 const WAVES = 12
 
@@ -224,6 +235,48 @@ test('however many sign out of what they invented, authorizations do not wait fo
     await Promise.all(leaving)
   }
   assert.deepEqual([...seen].sort(), [303, 503])
+})
+
+test('what nobody gave out is counted together on our pages, too, and no worker writes an entry of its own', async () => {
+  const settings = { ...service.newFrontSettings(0), node: 'test/pages' }
+  const front = await startFront({ logger: service.logger, clock: service.clock, settings })
+  fronts.push(front)
+  const post = async (path: string) => {
+    const answer = await fetch(`${front.url}${path}`, {
+      method: 'POST',
+      redirect: 'manual',
+      headers: {
+        'content-type': 'application/x-www-form-urlencoded',
+        cookie: `paraph-form=invented; paraph-session=${randomUUID()}`,
+      },
+      body: 'form=invented&answer=no&code=12345678&password=a+long+enough+password&again=a+long+enough+password',
+    })
+    await answer.text()
+    return answer.status
+  }
+  const session = ['sign-out', `answer/${randomUUID()}`, ...CHANGES.map((change) => `account/${change}`)]
+  const before = await service.checkWorld()
+  const times = 8
+  for (const path of session) {
+    for (let i = 0; i < times; i++) assert.equal(await post(`/portal/${path}`), 303, path)
+  }
+  for (let i = 0; i < times; i++) assert.equal(await post(`/portal/activate/${randomUUID()}`), 404)
+  for (let i = 0; i < times; i++)
+    assert.equal((await fetch(`${front.url}/portal/activate/${randomUUID()}`)).status, 404)
+  await closeFronts()
+
+  const world = await service.checkWorld()
+  const refused = world.of('access.refused').filter(({ leaf }) => leaf.node === 'test/pages')
+  assert.deepEqual([...new Set(refused.map(({ leaf }) => `${leaf.f?.endpoint} ${leaf.why}`))].sort(), [
+    '/portal link_unknown',
+    '/portal token_unknown',
+  ])
+  const counted = refused.reduce((sum, { leaf }) => sum + Number(leaf.f?.count), 0)
+  assert.equal(counted, (session.length + 2) * times, 'each is counted')
+  // At once, in the end, and once more if a minute ends meanwhile: for each reason.
+  assert.ok(refused.length <= 3 * 2, `${refused.length} were written`)
+  const anonymous = ({ entries }: World) => entries.filter(({ leaf }) => leaf.act === 'anonymous').length
+  assert.equal(anonymous(world) - anonymous(before), refused.length, 'and nothing else of strangers')
 })
 
 test('refused logins are counted together, and what was only counted is in the log in the end', async () => {

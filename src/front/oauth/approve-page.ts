@@ -3,15 +3,7 @@ import { SCOPE_OF_KIND, type ShownApproval } from '../../activation.js'
 import { type ErrorCode, ServiceError } from '../../errors.js'
 import { toCscError } from '../csc/errors.js'
 import { type Html, html } from '../portal/html.js'
-import {
-  field,
-  formStart,
-  message,
-  type Page,
-  type PageHandler,
-  type PageRequest,
-  requireBearer,
-} from '../portal/page.js'
+import { field, formStart, message, type Page, type PageHandler, type PageRequest } from '../portal/page.js'
 import { PASSKEY_PATH } from '../portal/passkey-script.js'
 import type { Pages } from '../portal/portal.js'
 import type { FrontServices } from '../services.js'
@@ -48,8 +40,8 @@ export function approvePages(server: OAuthServer): Pages {
         : question(request, approvePath(back.uid), shown, back.target)
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error
-      if (error.code === 'approval_unknown') return gone(request)
-      if (error.code === 'credential_unknown') return notYours(request)
+      if (error.code === 'approval_unknown') return { ...gone(request), refusal: error }
+      if (error.code === 'credential_unknown') return { ...notYours(request), refusal: error }
       if (!IMPOSSIBLE.includes(error.code)) throw error
       const { error: word, error_description } = toCscError('v2', error).body
       return back.refused(word, error_description)
@@ -62,7 +54,7 @@ export function approvePages(server: OAuthServer): Pages {
     const shown = await read(services, request, { name: back.uid })
     if (shown.state === 'approved') return back.approved(shown)
     if (form.answer === 'no') {
-      await askWorker(services.sam, 'deny', { ...commonOf(request), approvalId: shown.approvalId })
+      await askWorker(services.sam, 'deny', { ...(await commonOf(request)), approvalId: shown.approvalId })
       return back.refused('access_denied', DENIED)
     }
     const problem = await approve(services, request, shown)
@@ -80,15 +72,17 @@ export function approvePages(server: OAuthServer): Pages {
 const askOfHandle: PageHandler = async (services, request) => {
   const approvalId = request.params.id ?? ''
   const shown = await read(services, request, { approvalId }).catch(unlessUnknown)
-  return shown === undefined ? gone(request) : question(request, `/portal/answer/${approvalId}`, shown)
+  return shown instanceof ServiceError
+    ? { ...gone(request), refusal: shown }
+    : question(request, `/portal/answer/${approvalId}`, shown)
 }
 
 const answerOfHandle: PageHandler = async (services, request) => {
   const approvalId = request.params.id ?? ''
   const shown = await read(services, request, { approvalId }).catch(unlessUnknown)
-  if (shown === undefined) return gone(request)
+  if (shown instanceof ServiceError) return { ...gone(request), refusal: shown }
   if (request.form.answer === 'no') {
-    await askWorker(services.sam, 'deny', { ...commonOf(request), approvalId })
+    await askWorker(services.sam, 'deny', { ...(await commonOf(request)), approvalId })
     return { to: '/portal?done=denied' }
   }
   const problem = await approve(services, request, shown)
@@ -96,19 +90,20 @@ const answerOfHandle: PageHandler = async (services, request) => {
   return { ...question(request, `/portal/answer/${approvalId}`, shown, undefined, problem), status: 400 }
 }
 
-function unlessUnknown(error: unknown): undefined {
-  if (!(error instanceof ServiceError && error.code === 'approval_unknown')) throw error
+function unlessUnknown(error: unknown): ServiceError {
+  if (error instanceof ServiceError && error.code === 'approval_unknown') return error
+  throw error
 }
 
 const DENIED = 'The user, authorization server or remote service denied the request.'
 
-function commonOf(request: PageRequest) {
-  return { origin: request.origin, bearer: requireBearer(request) }
+async function commonOf(request: PageRequest) {
+  return { origin: request.origin, bearer: await request.signedIn() }
 }
 
 /** Not through askWorker: a worker writes no entry for a look, so that a refusal is the front's to count. */
-function read({ sam }: FrontServices, request: PageRequest, which: { name: string } | { approvalId: string }) {
-  return sam.call('readApproval', { ...commonOf(request), ...which })
+async function read({ sam }: FrontServices, request: PageRequest, which: { name: string } | { approvalId: string }) {
+  return sam.call('readApproval', { ...(await commonOf(request)), ...which })
 }
 
 /** @returns what to tell the signer when it was not taken */
@@ -121,7 +116,7 @@ async function approve(
   const code = form.code?.replaceAll(' ', '')
   try {
     await askWorker(services.sam, 'approve', {
-      ...commonOf(request),
+      ...(await commonOf(request)),
       approvalId: shown.approvalId,
       factors: {
         ...(form.response === undefined ? {} : { assertion: form.response }),

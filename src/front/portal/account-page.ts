@@ -4,16 +4,7 @@ import type { FrontServices } from '../services.js'
 import { askWorker } from '../worker.js'
 import { recoveryCodesPage } from './activate-page.js'
 import { type Html, html } from './html.js'
-import {
-  field,
-  formStart,
-  message,
-  type Page,
-  type PageAnswer,
-  type PageHandler,
-  type PageRequest,
-  requireBearer,
-} from './page.js'
+import { field, formStart, message, type Page, type PageAnswer, type PageHandler, type PageRequest } from './page.js'
 import { PASSKEY_PATH } from './passkey-script.js'
 import { instant } from './texts.js'
 
@@ -41,7 +32,7 @@ interface Shown {
 
 /** @throws ServiceError `token_malformed` for whoever is not signed in */
 async function account({ sam }: FrontServices, request: PageRequest): Promise<Shown> {
-  const common = { origin: request.origin, bearer: requireBearer(request) }
+  const common = { origin: request.origin, bearer: await request.signedIn() }
   const account = await askWorker(sam, 'account', common)
   return { account, ...(await askWorker(sam, 'listApprovals', common)) }
 }
@@ -58,7 +49,7 @@ function change(work: Change, refused: 'lastStays' | 'passkeyImpossible' = 'last
     const { form, origin, browser, texts } = request
     const common = {
       origin,
-      bearer: requireBearer(request),
+      bearer: await request.signedIn(),
       code: (form.code ?? '').replaceAll(' ', ''),
       ...(browser === undefined ? {} : { browser }),
     }
@@ -124,13 +115,13 @@ const registerPasskey = change(async ({ sam }, { form }, { origin, bearer }) => 
 }, 'passkeyImpossible')
 
 const cancelReplacement: PageHandler = async ({ sam }, request) => {
-  await askWorker(sam, 'cancelReplacement', { origin: request.origin, bearer: requireBearer(request) })
+  await askWorker(sam, 'cancelReplacement', { origin: request.origin, bearer: await request.signedIn() })
   return { to: '/portal?done=stopped' }
 }
 
 /** Everything of the signer ends at once, this session included; takes no code. */
 const stopAll: PageHandler = async ({ sam }, request) => {
-  await askWorker(sam, 'stop', { origin: request.origin, bearer: requireBearer(request), all: true })
+  await askWorker(sam, 'stop', { origin: request.origin, bearer: await request.signedIn(), all: true })
   return { to: '/portal/sign-in?stopped=1', cookies: [{ name: 'session', value: undefined }] }
 }
 

@@ -2,9 +2,8 @@ import QRCode from 'qrcode'
 import { ServiceError } from '../../errors.js'
 import { BROWSER_SECONDS } from '../../identity/known-browser.js'
 import type { FrontServices } from '../services.js'
-import { askWorker } from '../worker.js'
 import { Html, html } from './html.js'
-import { field, formStart, message, type Page, type PageHandler, type PageRequest } from './page.js'
+import { field, formStart, message, type Page, type PageAnswer, type PageHandler, type PageRequest } from './page.js'
 import { instant } from './texts.js'
 
 /** The page behind a one-use link: password where the link sets one, authenticator by QR code. Looking uses nothing up. */
@@ -16,7 +15,7 @@ const use: PageHandler = (services, request) =>
     const { password, again, code = '' } = form
     if (password !== again) return { ...(await activation(services, request, texts.passwordsDiffer)), status: 400 }
     try {
-      const { recoveryCodes, browser } = await askWorker(services.sam, 'activate', {
+      const { recoveryCodes, browser } = await services.sam.call('activate', {
         origin,
         link: params.link ?? '',
         code: code.replaceAll(' ', ''),
@@ -35,29 +34,33 @@ const use: PageHandler = (services, request) =>
 
 function problemOf({ texts }: PageRequest, { code }: ServiceError): string | undefined {
   if (code === 'code_rejected') return texts.codeWrong
+  if (code === 'code_locked') return texts.codeLocked
   return code === 'password_weak' ? texts.passwordWeak : undefined
 }
 
-/** A link that does not work gets a page of its own; it says no more than that. */
-async function orWhyNot(request: PageRequest, work: () => Promise<Page>): Promise<Page> {
+/**
+ * A link that does not work gets a page of its own; it says no more than that. A worker writes no entry for it, so that it
+ * is the front's to count.
+ */
+async function orWhyNot(request: PageRequest, work: () => Promise<PageAnswer>): Promise<PageAnswer> {
   const { texts, lang } = request
   try {
     return await work()
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error
     if (error.code === 'link_unknown')
-      return { title: texts.linkUnknown, body: html`<p>${texts.linkUnknownText}</p>`, status: 404 }
+      return { title: texts.linkUnknown, body: html`<p>${texts.linkUnknownText}</p>`, status: 404, refusal: error }
     if (error.code !== 'link_early') throw error
     const text = texts.linkEarlyText(instant(lang, error.detail ?? ''))
     const signIn = html`<p><a class="button" href="/portal/sign-in">${texts.signIn}</a></p>`
-    return { title: texts.linkEarly, body: html`<p>${text}</p>${signIn}`, status: 403 }
+    return { title: texts.linkEarly, body: html`<p>${text}</p>${signIn}`, status: 403, refusal: error }
   }
 }
 
 async function activation({ sam }: FrontServices, request: PageRequest, problem: string | undefined): Promise<Page> {
   const { texts, origin, params } = request
   const link = params.link ?? ''
-  const { name, login, setsPassword, replaces, uri, secret } = await askWorker(sam, 'openLink', { origin, link })
+  const { name, login, setsPassword, replaces, uri, secret } = await sam.call('openLink', { origin, link })
   const lead =
     uri === undefined
       ? texts.resetLead

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Origin } from '../../activation.js'
-import { ServiceError } from '../../errors.js'
+import type { ServiceError } from '../../errors.js'
 import type { FrontServices } from '../services.js'
 import { type Html, html } from './html.js'
 import { STYLE_PATH } from './style.js'
@@ -17,8 +17,13 @@ export interface PageRequest {
   readonly params: Readonly<Record<string, string>>
   /** Path and query, as they were asked for. */
   readonly url: string
-  /** Token of the page session, if the browser has one; the worker says whether it is still good. */
-  readonly bearer: string | undefined
+  /** Whether the browser brings the token of a page session, good or not. */
+  readonly hasSession: boolean
+  /**
+   * Token of the page session, once the database knew it: what nobody gave out goes no further, and is counted.
+   * @throws ServiceError `token_malformed` for whoever is not signed in; `token_unknown`, `token_expired`, `unavailable`, `overloaded`
+   */
+  signedIn(): Promise<string>
   /** Cookie of a browser that may be known to be its signer's. */
   readonly browser: string | undefined
   /** Goes into every form, and comes back with it. */
@@ -29,7 +34,10 @@ export interface PageRequest {
 }
 
 /** A page, or the way to another. */
-export type PageAnswer = Page | Redirect
+export type PageAnswer = (Page | Redirect) & {
+  /** What it was that could not be had, and no worker has written down. */
+  readonly refusal?: ServiceError
+}
 
 export interface Page {
   readonly title: string
@@ -57,12 +65,6 @@ export interface Cookie {
 }
 
 export type PageHandler = (services: FrontServices, request: PageRequest) => Promise<PageAnswer>
-
-/** The token of the page session. @throws ServiceError `token_malformed` for whoever is not signed in */
-export function requireBearer({ bearer }: PageRequest): string {
-  if (bearer === undefined) throw new ServiceError('token_malformed')
-  return bearer
-}
 
 /** The hidden field that every form of ours begins with. */
 export function formStart({ formToken }: PageRequest): Html {
@@ -99,14 +101,14 @@ export function field({ name, id = name, label, hint, type = 'text', autocomplet
 
 /** The whole document. */
 export function document(request: PageRequest, page: Page, name: string): string {
-  const { lang, texts, demo, bearer } = request
+  const { lang, texts, demo, hasSession } = request
   const path = request.url.split('?')[0] as string
   const others = page.once === true ? [] : LANGS.filter((other) => other !== lang)
   const links = [
     ...others.map(
       (other) => html`<a href="${path}?lang=${other}" lang="${other}" hreflang="${other}">${TEXTS[other].language}</a>`,
     ),
-    ...(bearer === undefined ? [] : [html`<a href="/portal">${texts.account}</a>`]),
+    ...(hasSession ? [html`<a href="/portal">${texts.account}</a>`] : []),
   ]
   // The way back after a form was sent is the page itself, so that a change of language asks for it with GET.
   return html`<!doctype html>

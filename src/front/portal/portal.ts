@@ -3,6 +3,7 @@ import cookies from '@fastify/cookie'
 import forms from '@fastify/formbody'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ServiceError } from '../../errors.js'
+import type { BearerCheck } from '../bearer.js'
 import { toCscError } from '../csc/errors.js'
 import { type ErrorServices, noteRefusal } from '../edge.js'
 import { originOf, pathOf } from '../origin.js'
@@ -20,6 +21,8 @@ import { chooseLang, TEXTS, type Texts } from './texts.js'
 /** Pages by method and path. */
 export type Pages = Readonly<Record<`GET ${string}` | `POST ${string}`, PageHandler>>
 
+/** What the log calls all of these addresses. */
+const ENDPOINT = '/portal'
 const FORM_LIMIT = 16 * 1024
 const LANG_SECONDS = 365 * 24 * 3600
 /** Longer than any page is useful; each form that is shown renews it. */
@@ -28,6 +31,7 @@ const FORM_SECONDS = 12 * 3600
 export interface PortalServices {
   readonly services: FrontServices
   readonly errors: ErrorServices
+  readonly bearer: Pick<BearerCheck, 'holderOf'>
   demo(): Promise<boolean>
 }
 
@@ -84,10 +88,11 @@ export async function renderPage(
 }
 
 async function pageRequest(
-  { services, demo }: PortalServices,
+  { services, demo, bearer }: PortalServices,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<PageRequest> {
+  const session = cookieOf(services, request, 'session')
   const query = texts(request.query)
   const lang = chooseLang(query.lang ?? cookieOf(services, request, 'lang'), request.headers['accept-language'])
   return {
@@ -98,7 +103,12 @@ async function pageRequest(
     query,
     params: texts(request.params),
     url: request.url,
-    bearer: cookieOf(services, request, 'session'),
+    hasSession: session !== undefined,
+    signedIn: async () => {
+      if (session === undefined) throw new ServiceError('token_malformed')
+      await bearer.holderOf(session)
+      return session
+    },
     browser: cookieOf(services, request, 'browser'),
     formToken: cookieOf(services, request, 'form') ?? randomBytes(32).toString('base64url'),
     demo: await demo().catch(() => false),
@@ -113,8 +123,9 @@ function texts(values: unknown): Record<string, string> {
   return Object.fromEntries(entries.filter((entry): entry is [string, string] => typeof entry[1] === 'string'))
 }
 
-function answer({ services }: PortalServices, request: PageRequest, result: PageAnswer): FastifyReply {
+function answer({ services, errors }: PortalServices, request: PageRequest, result: PageAnswer): FastifyReply {
   const { reply } = request
+  if (result.refusal !== undefined) noteRefusal(errors, result.refusal, request.raw, ENDPOINT)
   for (const { name, value, seconds } of result.cookies ?? []) setCookie(services, reply, name, value, seconds)
   if (request.query.lang !== undefined) setCookie(services, reply, 'lang', request.lang, LANG_SECONDS)
   if ('to' in result) return reply.redirect(result.to, 303)
@@ -205,12 +216,14 @@ async function answerWithPage(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const error = noteRefusal(portal.errors, thrown, request, '/portal')
+  const error = noteRefusal(portal.errors, thrown, request, ENDPOINT)
   const page = await pageRequest(portal, request, reply)
   if (error.code === 'token_unknown' || error.code === 'token_expired' || error.code === 'token_malformed') {
     const cookies = [{ name: 'session', value: undefined } as const]
-    const next = request.method === 'GET' ? request.url : pathOf(request.url)
-    return answer(portal, page, { to: signInPath(next, page.bearer !== undefined), cookies })
+    const path = pathOf(request.url)
+    // What changes the account is asked for with a form only.
+    const next = request.method === 'GET' ? request.url : path.startsWith('/portal/account/') ? '/portal' : path
+    return answer(portal, page, { to: signInPath(next, page.hasSession), cookies })
   }
   const { texts } = page
   const [status, text] =

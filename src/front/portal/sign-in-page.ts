@@ -42,14 +42,18 @@ const signIn: PageHandler = async ({ sam }, request) => {
 }
 
 /** The browser forgets the session, and the service ends it. */
-const signOut: PageHandler = async ({ sam }, { bearer, origin }) => {
-  if (bearer !== undefined) {
-    await askWorker(sam, 'revoke', { origin, bearer, token: bearer }).catch((error: unknown) => {
-      // One that is over already is what was wanted; one that could not be ended is not.
-      if (!(error instanceof ServiceError) || error.code === 'unavailable' || error.code === 'overloaded') throw error
-    })
+const signOut: PageHandler = async ({ sam }, { hasSession, signedIn, origin }) => {
+  const signedOut = { to: '/portal/sign-in', cookies: [{ name: 'session', value: undefined }] } as const
+  if (!hasSession) return signedOut
+  try {
+    const bearer = await signedIn()
+    await askWorker(sam, 'revoke', { origin, bearer, token: bearer })
+    return signedOut
+  } catch (error) {
+    // One that is over already is what was wanted; one that could not be ended is not.
+    if (!(error instanceof ServiceError) || error.code === 'unavailable' || error.code === 'overloaded') throw error
+    return { ...signedOut, refusal: error }
   }
-  return { to: '/portal/sign-in', cookies: [{ name: 'session', value: undefined }] }
 }
 
 function page(request: PageRequest, next: string, news: Html | undefined): Page {
