@@ -107,6 +107,8 @@ export interface ShownApproval {
     pin: boolean
     /** Whether a code of an app may agree: the signer has one, and the credential accepts it. */
     code: boolean
+    /** Whether the service can send the signer a code that may agree. */
+    sends: boolean
   }
   /** What will be made, and the name that its certificate will have. */
   creation?: { certificatePolicy: string; key: KeySpec; name: string }
@@ -291,6 +293,11 @@ export interface FrontVerbs {
   approve: {
     request: OnPage & { approvalId: string; factors: PresentedFactors; remember?: boolean; session?: number }
     response: Record<string, never>
+  }
+  /** Sends the signer who is asked a code. `sentTo` is the address, masked. */
+  sendApprovalCode: {
+    request: { origin: Origin; bearer: string; approvalId: string }
+    response: { sentTo: string }
   }
   deny: {
     request: { origin: Origin; bearer: string; approvalId: string }

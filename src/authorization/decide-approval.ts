@@ -5,12 +5,15 @@ import { isRefusal, reasonOf } from '../binding.js'
 import type { Credential } from '../credentials/credential.js'
 import { policyOf } from '../credentials/policy.js'
 import { ServiceError } from '../errors.js'
+import type { FactorKind } from '../factor-kind.js'
 import { requirePageCaller } from '../identity/account.js'
 import type { Caller } from '../identity/caller.js'
 import { requireClient } from '../identity/client.js'
+import { matchDeliveredCode } from '../identity/delivered-code.js'
 import { matchPasskey, type PasskeyServices } from '../identity/passkey.js'
 import {
   type FactorEvidence,
+  type FactorMatch,
   type FactorServices,
   matchOneTimeCode,
   verifyFactors,
@@ -81,7 +84,7 @@ export async function approve(services: PasskeyServices, request: Approve): Prom
     match: async () => {
       const { code = '', assertion: presented } = request.factors
       const accepted = credential === undefined ? undefined : policyOf(credential).factors
-      if (presented === undefined) return matchOneTimeCode(services, caller.signerId, code, accepted)
+      if (presented === undefined) return matchCode(services, approval, caller, code, accepted)
       if (accepted !== undefined && !accepted.includes('passkey')) return undefined
       const agreed = { ...approval, session_ceiling: ceiling }
       const match = await matchPasskey(services, caller.signerId, presented, approvalChallenge(agreed))
@@ -111,6 +114,20 @@ export async function deny(services: FactorServices, request: FrontVerbs['deny']
     record(approvalEvent('approval.denied', denied, request.origin, caller.sessionId))
     return {}
   })
+}
+
+/** A code of an app, or one that was sent for signatures with this credential through this client. */
+async function matchCode(
+  services: PasskeyServices,
+  approval: Approval,
+  { signerId: signer }: Caller,
+  code: string,
+  accepted: readonly FactorKind[] | undefined,
+): Promise<FactorMatch | undefined> {
+  const shown = await matchOneTimeCode(services, signer, code, accepted)
+  const { kind, client_id: client, credential_id: credential } = approval
+  if (kind !== 'credential' || credential === null || (shown !== undefined && shown.drift === undefined)) return shown
+  return (await matchDeliveredCode(services, { signer, client, credential }, code, accepted)) ?? shown
 }
 
 type Empty = { [key: string]: never }
@@ -173,12 +190,14 @@ async function requirePossible(
   return requireApprovable(tx, binding, approval, whose, clock.now())
 }
 
-async function lockOwn(tx: Tx, { binding }: FactorServices, id: string) {
+/** @throws ServiceError `approval_unknown`; TamperedRow */
+export async function lockOwn(tx: Tx, { binding }: Pick<FactorServices, 'binding'>, id: string) {
   if (!isUuid(id)) throw new ServiceError('approval_unknown')
   return lockApproval(tx, binding, { id })
 }
 
-function isOpen(approval: Approval, caller: Caller, now: Date): boolean {
+/** Whether the caller can still answer it. */
+export function isOpen(approval: Approval, caller: Caller, now: Date): boolean {
   return (
     approval.state === 'pending' &&
     approval.signer_id === caller.signerId &&

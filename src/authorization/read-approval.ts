@@ -9,6 +9,7 @@ import type { FactorKind } from '../factor-kind.js'
 import { requirePageCaller } from '../identity/account.js'
 import type { Caller } from '../identity/caller.js'
 import { requireClient } from '../identity/client.js'
+import { deliveredFactor } from '../identity/delivered-code.js'
 import { type PasskeyServices, passkeyRequest } from '../identity/passkey.js'
 import { REMEMBERED_SECONDS } from '../identity/session.js'
 import { type CredentialId, isUuid, type SignerId } from '../ids.js'
@@ -26,8 +27,9 @@ import {
 import { creationOf, requireCreatable } from './creation.js'
 import { qualifierOf } from './qualifier.js'
 import type { ApprovalServices } from './request-approval.js'
+import { type SendCodeServices, sendable } from './send-code.js'
 
-type ReadServices = ApprovalServices & Pick<PasskeyServices, 'relyingParty'>
+type ReadServices = ApprovalServices & Pick<PasskeyServices, 'relyingParty'> & Pick<SendCodeServices, 'delivery'>
 type Shown = FrontVerbs['readApproval']['response']
 
 /**
@@ -120,7 +122,7 @@ async function show(services: ReadServices, tx: Tx, approval: Approval, now: Dat
     clientId: approval.client_id,
     client: client?.name ?? (await nameOf(tx, approval)),
     signerId: signer,
-    ...(credential === undefined ? {} : { credential: await factsOf(tx, credential) }),
+    ...(credential === undefined ? {} : { credential: await factsOf(services, tx, approval, credential) }),
     ...(approval.kind === 'creation' ? { creation: await toBeMade(tx, approval, signer) } : {}),
     ...(approval.total === null ? {} : { numSignatures: approval.total }),
     labels: [...(approval.labels ?? [])],
@@ -173,12 +175,22 @@ async function hasApp(tx: Tx, { signer_id }: Credential): Promise<boolean> {
   return rows.length > 0
 }
 
-async function factsOf(tx: Tx, credential: Credential): Promise<NonNullable<Shown['credential']>> {
+async function factsOf(
+  services: ReadServices,
+  tx: Tx,
+  { kind }: Approval,
+  credential: Credential,
+): Promise<NonNullable<Shown['credential']>> {
+  const channels = sendable(credential).filter((channel) => services.delivery.has(channel))
   return {
     credentialId: credential.id,
     subject: credential.subject_dn ?? '',
     ...(credential.description === null ? {} : { description: credential.description }),
     pin: credential.pin_hash !== null,
     code: accepts(credential, 'totp') && (await hasApp(tx, credential)),
+    // What is sent says that it is for signing.
+    sends:
+      kind === 'credential' &&
+      (await deliveredFactor(tx, services.binding, credential.signer_id, channels)) !== undefined,
   }
 }

@@ -4,8 +4,6 @@ import type { AuditEvent } from '../audit/event.js'
 import type { TransactionLog, Tx } from '../audit/transaction-log.js'
 import { isRefusal, type RowBinding, reasonOf } from '../binding.js'
 import type { Clock } from '../clock.js'
-import type { Credential } from '../credentials/credential.js'
-import { policyOf } from '../credentials/policy.js'
 import { algorithmOfLength, DIGEST_LENGTH } from '../digest.js'
 import { ServiceError } from '../errors.js'
 import { type Caller, callerOf, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
@@ -60,7 +58,7 @@ export async function requestApproval(
       if (asker.caller !== undefined && credential !== null) {
         const named = { ...asked, kind: request.kind, client_id: asker.caller.clientId }
         const whose = { signer: asker.caller.signerId, credential }
-        requireOnPages(await requireApprovable(tx, binding, named, whose, clock.now()))
+        await requireApprovable(tx, binding, named, whose, clock.now())
       }
       const approval = await insertApproval(tx, binding, request, asker, asked, credential, wish)
       record(approvalEvent('approval.requested', approval, request.origin, approval.session_id))
@@ -74,14 +72,6 @@ export async function requestApproval(
   } catch (error) {
     if (error instanceof ServiceError && isRefusal(error)) await transactions.append(refused(request, error))
     throw error
-  }
-}
-
-/** @throws ServiceError `code_missing` where nothing that the credential accepts can be presented on our pages */
-function requireOnPages(credential: Credential): void {
-  const { factors } = policyOf(credential)
-  if (factors !== undefined && !factors.some((kind) => kind === 'totp' || kind === 'passkey')) {
-    throw new ServiceError('code_missing')
   }
 }
 

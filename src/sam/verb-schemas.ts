@@ -126,6 +126,7 @@ const schemas: Record<FrontVerb, object> = {
     { remember: { type: 'boolean' }, session: { type: 'integer', minimum: 0 }, browser: value },
   ),
   deny: object({ origin, bearer: value, approvalId: value }),
+  sendApprovalCode: object({ origin, bearer: value, approvalId: value }),
   exchange: object({ origin, name: value, tokenHash: sha256 }, { confirmation }),
   collect: object({ origin, bearer: value, name: value }),
   refreshGrant: object({ origin, name: value, tokenHash: sha256 }, { confirmation }),

@@ -13,7 +13,7 @@ import { extend } from '../authorization/extend.js'
 import { listApprovals, readApproval } from '../authorization/read-approval.js'
 import { requestApproval } from '../authorization/request-approval.js'
 import { revokeAccessToken, revokeGrant } from '../authorization/revoke-grant.js'
-import { sendCode } from '../authorization/send-code.js'
+import { sendApprovalCode, sendCode } from '../authorization/send-code.js'
 import { SigningContexts } from '../authorization/signing-context.js'
 import { SigningLog } from '../authorization/signing-log.js'
 import { stop } from '../authorization/stop.js'
@@ -167,6 +167,7 @@ export async function startWorker(
     cancelReplacement: (request) => cancelReplacement(services, request).then(() => ({})),
     authorize: (request) => authorize(services, request),
     sendCode: (request) => sendCode(services, request).then(() => ({})),
+    sendApprovalCode: (request) => sendApprovalCode(services, request),
     stop: (request) => stop(services, request).then(() => ({})),
     extend: (request) => extend(services, request),
     sign: (request) => signHash(signServices, request),

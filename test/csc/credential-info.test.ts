@@ -169,8 +169,8 @@ test('factors by what the signer has and the credential accepts', async () => {
   const app = ['offline', 'OTP']
   const rows: [string[], string[] | null, boolean, unknown[], unknown[]][] = [
     [['totp'], null, false, ['OTP OR APPROVAL', otp, page], ['false', 'true', ...app]],
-    [['sms'], null, false, ['SMS', sms], ['false', 'true', 'online', 'SMS']],
-    [['email'], null, true, ['PIN AND EMAIL', pin, email], ['true', 'true', 'online', 'EMAIL']],
+    [['sms'], null, false, ['SMS OR APPROVAL', sms, page], ['false', 'true', 'online', 'SMS']],
+    [['email'], null, true, ['(PIN AND EMAIL) OR APPROVAL', pin, email, page], ['true', 'true', 'online', 'EMAIL']],
     [
       ['totp', 'sms'],
       null,
@@ -185,12 +185,24 @@ test('factors by what the signer has and the credential accepts', async () => {
       ['OTP OR SMS OR EMAIL OR APPROVAL', otp, sms, email, page],
       ['false', 'true', ...app],
     ],
-    [['sms', 'email'], null, false, ['SMS OR EMAIL', sms, email], ['false', 'true', 'online', 'SMS']],
-    [['totp', 'sms'], ['sms'], false, ['SMS', sms], ['false', 'true', 'online', 'SMS']],
+    [['sms', 'email'], null, false, ['SMS OR EMAIL OR APPROVAL', sms, email, page], ['false', 'true', 'online', 'SMS']],
+    [['totp', 'sms'], ['sms'], false, ['SMS OR APPROVAL', sms, page], ['false', 'true', 'online', 'SMS']],
     [['totp', 'totp', 'passkey'], null, false, ['OTP OR APPROVAL', otp, page], ['false', 'true', ...app]],
     [['sms', 'passkey'], null, true, ['(PIN AND SMS) OR APPROVAL', pin, sms, page], ['true', 'true', 'online', 'SMS']],
-    [['sms', 'passkey'], ['sms'], true, ['PIN AND SMS', pin, sms], ['true', 'true', 'online', 'SMS']],
-    [['totp'], ['email', 'sms'], true, ['PIN AND (SMS OR EMAIL)', pin, sms, email], ['true', 'true', 'online', 'SMS']],
+    [
+      ['sms', 'passkey'],
+      ['sms'],
+      true,
+      ['(PIN AND SMS) OR APPROVAL', pin, sms, page],
+      ['true', 'true', 'online', 'SMS'],
+    ],
+    [
+      ['totp'],
+      ['email', 'sms'],
+      true,
+      ['(PIN AND (SMS OR EMAIL)) OR APPROVAL', pin, sms, email, page],
+      ['true', 'true', 'online', 'SMS'],
+    ],
     [[], null, true, ['(PIN AND OTP) OR APPROVAL', pin, otp, page], ['true', 'true', ...app]],
     // What is typed agrees to nothing here, the PIN included; version 1 has no words for that.
     [['passkey'], null, true, ['APPROVAL', page], ['true', 'true', ...app]],

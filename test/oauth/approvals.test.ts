@@ -118,7 +118,7 @@ describe('an approval for signatures', () => {
         clientId,
         client: 'Signing app',
         signerId: shown.signerId,
-        credential: { credentialId: credential, subject: '', pin: false, code: true },
+        credential: { credentialId: credential, subject: '', pin: false, code: true, sends: false },
         numSignatures: 1,
         labels: ['Contract.pdf'],
         description: 'A contract',

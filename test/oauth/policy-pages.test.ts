@@ -1,6 +1,8 @@
 /** What a credential's policy makes of our pages: who may answer, with what, and for how many files. */
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, before, beforeEach, describe, test } from 'node:test'
 import * as openid from 'openid-client'
 import type { FormBrowser } from '../helpers/browser.js'
@@ -54,9 +56,9 @@ async function urlOf(credentialID: string, hashes: string[], of = config) {
 }
 
 /** The page of a question, and the way from there to a token. */
-async function question(credentialID: string, hashes: string[], of = config) {
+async function question(credentialID: string, hashes: string[], of = config, signer = service.signer) {
   const { url, verifier } = await urlOf(credentialID, hashes, of)
-  const browser = await ask(service, url)
+  const browser = await ask(service, url, { signer })
   return {
     browser,
     action: browser.url,
@@ -302,14 +304,103 @@ describe('out of band', () => {
     assert.equal((await sign(bearer, [first, further], { SAD: more.body.SAD })).status, 200)
     await service.checkWorld()
   })
+})
 
-  test('is not there for what no page can answer', async () => {
-    const bearer = await service.login()
-    const credentialID = await service.newCredential(service.signer, 'p-256', { factors: ['sms', 'email'] })
-    const { body } = await v2('credentials/info', bearer, { credentialID, authInfo: true })
-    assert.equal(body.auth.expression, 'SMS OR EMAIL')
-    const refused = await asking(bearer, credentialID, newDigests())
-    assert.deepEqual([refused.status, refused.body.error], [400, 'invalid_authentication_data'])
+describe('a code that is sent', () => {
+  const outbox = () =>
+    readdirSync(join(service.folder, 'outbox'))
+      .sort()
+      .map((name) => JSON.parse(readFileSync(join(service.folder, 'outbox', name), 'utf8')) as Record<string, string>)
+
+  test('is asked for on the page, agrees to this question once, and only where the credential accepts it', async () => {
+    const login = 'by-mail@example.test'
+    const { password = '' } = await service.admin('signer.create', { login, name: 'By Mail', email: login })
+    keepSecret(password)
+    await service.admin('authenticator.enrolDelivered', { signer: login, kind: 'email' })
+    const signer = { login, password, secret: '' }
+    const mailed = await service.newCredential(signer, 'p-256', {})
+    const unmailed = await service.newCredential(signer, 'p-256', { factors: ['totp'] })
+
+    const refused = await question(unmailed, newDigests(), config, signer)
+    assert.doesNotMatch(refused.browser.html, /value="send"/)
+    assert.match(refused.browser.html, /does not take any way to agree/)
+
+    const hashes = newDigests(2)
+    const { browser, action, token } = await question(mailed, hashes, config, signer)
+    assert.match(browser.html, /Send me a code/)
+    assert.equal(await browser.submit(action, { answer: 'send' }), 200)
+    assert.match(browser.html, /A code is on its way to b\*\*\*@example\.test/)
+    const [message] = outbox().slice(-1)
+    const code = /\b\d{8}\b/.exec(message?.text ?? '')?.[0] ?? ''
+    keepSecret(code)
+    assert.deepEqual([message?.to, message?.text?.includes('for signing with')], [login, true])
+    // Another one at once is not sent, and the first stays good.
+    assert.equal(await browser.submit(action, { answer: 'send' }), 200)
+    assert.match(browser.html, /You were sent a code already/)
+    assert.equal(await browser.submit(action, { answer: 'yes', code: '00000000' }), 400)
+
+    // For this client and credential, and no other.
+    const elsewhere = await service.newCredential(signer, 'p-256', {})
+    const other = await question(elsewhere, newDigests(), config, signer)
+    assert.equal(await other.browser.submit(other.action, { answer: 'yes', code }), 400)
+
+    const { access_token } = await token({ code })
+    const signed = await v2('signatures/signHash', access_token, {
+      ...{ credentialID: mailed, hashes, hashAlgorithmOID: SHA256, signAlgo: ECDSA },
+    })
+    assert.equal(signed.status, 200, JSON.stringify(signed.body))
+    const again = await question(mailed, newDigests(), config, signer)
+    assert.equal(await again.browser.submit(again.action, { answer: 'yes', code }), 400)
+
+    const world = await service.checkWorld()
+    const sent = world.of('factor.challenge_sent').map(({ leaf, open }) => [leaf.out, leaf.why, open.get('credential')])
+    assert.deepEqual(sent, [
+      ['ok', undefined, mailed],
+      ['refused', 'too_many_codes', mailed],
+    ])
+    const granted = world.of('approval.granted').filter(({ open }) => open.get('credential') === mailed)
+    assert.deepEqual(
+      granted.filter(({ leaf }) => leaf.out === 'ok').map(({ leaf }) => leaf.f?.factor),
+      ['email'],
+    )
+  })
+
+  test('for a question that is not the signer’s, or answered, nothing is sent', async () => {
+    const login = 'not-his@example.test'
+    const { password = '' } = await service.admin('signer.create', { login, name: 'Not His', email: login })
+    keepSecret(password)
+    await service.admin('authenticator.enrolDelivered', { signer: login, kind: 'email' })
+    const stranger = await pageSession(service, { login, password, secret: '' })
+    const name = newSecret()
+    const [hash] = newDigests()
+    const { approvalId } = await askWorker(service, 'requestApproval', {
+      ...({
+        origin,
+        name,
+        way: 'oauth',
+        kind: 'credential',
+        clientId: client.clientId,
+        redirectUri: REDIRECT,
+      } as const),
+      ...({ credentialId: plain, numSignatures: 1, digests: [hash as string], digestAlgorithm: 'sha-256' } as const),
+    })
+    const bearer = await pageSession(service)
+    await askWorker(service, 'readApproval', { origin, bearer, name })
+    const before = outbox().length
+    for (const who of [stranger, newSecret()]) {
+      const sending = askWorker(service, 'sendApprovalCode', { origin, bearer: who, approvalId })
+      await assert.rejects(sending, { code: who === stranger ? 'approval_unknown' : 'token_unknown' })
+    }
+    // His own, but he has nothing that codes are sent to.
+    await assert.rejects(askWorker(service, 'sendApprovalCode', { origin, bearer, approvalId }), {
+      code: 'credential_unknown',
+    })
+    await askWorker(service, 'deny', { origin, bearer, approvalId })
+    await assert.rejects(askWorker(service, 'sendApprovalCode', { origin, bearer, approvalId }), {
+      code: 'approval_unknown',
+    })
+    assert.equal(outbox().length, before)
+    await service.checkWorld()
   })
 })
 

@@ -1,4 +1,4 @@
-import type { FactorKind } from '../../factor-kind.js'
+import { FACTOR_KINDS, type FactorKind } from '../../factor-kind.js'
 import type { CredentialRow } from '../reads.js'
 import type { CredentialV2, OtpV1, PinV1 } from '../wire.js'
 
@@ -78,12 +78,9 @@ const APPROVAL: ObjectV2 = {
   description: 'The signer is shown there what shall be signed, and agrees; nothing is typed here',
 }
 
-/** Kinds of factors with which our own pages can be answered. */
-const ON_PAGES: readonly FactorKind[] = ['totp', 'passkey']
-
 /** Whether the signer can agree on our own pages; who has nothing yet will have what the credential accepts. */
 function isApprovable({ factors, accepted }: Agreeable, passkeys: boolean): boolean {
-  const kinds = ON_PAGES.filter((kind) => (accepted?.includes(kind) ?? true) && (passkeys || kind !== 'passkey'))
+  const kinds = FACTOR_KINDS.filter((kind) => (accepted?.includes(kind) ?? true) && (passkeys || kind !== 'passkey'))
   return factors.length === 0 ? kinds.length > 0 : factors.some(({ kind }) => kinds.includes(kind))
 }
 

@@ -57,9 +57,13 @@ export function approvePages(server: OAuthServer): Pages {
       await askWorker(services.sam, 'deny', { ...(await commonOf(request)), approvalId: shown.approvalId })
       return back.refused('access_denied', DENIED)
     }
+    if (form.answer === 'send') {
+      const news = await sendCode(services, request, shown)
+      return question(request, approvePath(back.uid), shown, back.target, news)
+    }
     const problem = await approve(services, request, shown)
     if (problem === undefined) return back.approved(shown)
-    return { ...question(request, approvePath(back.uid), shown, back.target, problem), status: 400 }
+    return { ...question(request, approvePath(back.uid), shown, back.target, { problem }), status: 400 }
   }
   return {
     [`GET ${approvePath(':uid')}`]: ask,
@@ -85,9 +89,13 @@ const answerOfHandle: PageHandler = async (services, request) => {
     await askWorker(services.sam, 'deny', { ...(await commonOf(request)), approvalId })
     return { to: '/portal?done=denied' }
   }
+  if (request.form.answer === 'send') {
+    const news = await sendCode(services, request, shown)
+    return question(request, `/portal/answer/${approvalId}`, shown, undefined, news)
+  }
   const problem = await approve(services, request, shown)
   if (problem === undefined) return { to: '/portal?done=approved' }
-  return { ...question(request, `/portal/answer/${approvalId}`, shown, undefined, problem), status: 400 }
+  return { ...question(request, `/portal/answer/${approvalId}`, shown, undefined, { problem }), status: 400 }
 }
 
 function unlessUnknown(error: unknown): ServiceError {
@@ -104,6 +112,26 @@ async function commonOf(request: PageRequest) {
 /** Not through askWorker: a worker writes no entry for a look, so that a refusal is the front's to count. */
 async function read({ sam }: FrontServices, request: PageRequest, which: { name: string } | { approvalId: string }) {
   return sam.call('readApproval', { ...(await commonOf(request)), ...which })
+}
+
+/** What to tell the signer above the question. */
+interface News {
+  readonly good?: string
+  readonly problem?: string
+}
+
+/** Sends the signer a code to answer with. */
+async function sendCode({ sam }: FrontServices, request: PageRequest, { approvalId }: ShownApproval): Promise<News> {
+  const { texts } = request
+  try {
+    const { sentTo } = await askWorker(sam, 'sendApprovalCode', { ...(await commonOf(request)), approvalId })
+    return { good: texts.codeSent(sentTo) }
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error
+    if (error.code === 'too_many_codes') return { problem: texts.codeTooSoon(error.retryAfter ?? 1) }
+    if (error.code === 'code_locked') return { problem: texts.codeLocked }
+    throw error
+  }
 }
 
 /** @returns what to tell the signer when it was not taken */
@@ -214,14 +242,20 @@ async function grant(
   return given.save()
 }
 
-function question(request: PageRequest, action: string, shown: ShownApproval, target?: string, problem?: string): Page {
+function question(
+  request: PageRequest,
+  action: string,
+  shown: ShownApproval,
+  target?: string,
+  { good, problem }: News = {},
+): Page {
   const { texts } = request
   const { title, lead, yes } = wordsOf(request, shown)
   return {
     title,
     formTargets: target === undefined ? [] : [target],
     scripts: shown.passkey === undefined ? [] : [PASSKEY_PATH],
-    body: html`<p class="lead">${lead}</p>${message('bad', problem)}
+    body: html`<p class="lead">${lead}</p>${message('bad', problem)}${message('good', good)}
 ${shown.kind === 'credential' ? facts(request, shown) : undefined}
 ${shown.kind === 'deletion' ? whatGoes(request, shown) : undefined}
 ${shown.creation === undefined ? undefined : whatComes(request, shown, shown.creation)}
@@ -269,12 +303,14 @@ ${named.length === 0 ? undefined : html`<ul class="files">${named.map((label) =>
 /** With nothing that could agree there is no yes, and whoever has only a passkey here is told what that needs. */
 function yesForm(request: PageRequest, action: string, shown: ShownApproval, yes: string): Html {
   const { texts } = request
-  if (shown.credential?.code === false) {
+  const { credential } = shown
+  if (credential?.code === false && !credential.sends) {
     return shown.passkey === undefined
       ? html`<p class="message bad" role="alert">${texts.noFactor}</p>`
       : html`<noscript><p class="message bad">${texts.needsScript}</p></noscript>`
   }
-  return html`<form class="card" method="post" action="${action}">${formStart(request)}
+  const ask = html`<form method="post" action="${action}">${formStart(request)}<div class="actions"><button class="quiet" name="answer" value="send">${texts.sendCode}</button></div></form>`
+  return html`${credential?.sends === true ? ask : undefined}<form class="card" method="post" action="${action}">${formStart(request)}
 ${shown.kind === 'service' ? remember(request) : factors(request, shown)}
 <div class="actions"><button${dangerous(shown)} name="answer" value="yes">${yes}</button></div></form>`
 }
@@ -287,8 +323,8 @@ function factors(request: PageRequest, shown: ShownApproval): Html {
   const { credential } = shown
   const code = field({
     name: 'code',
-    label: texts.code,
-    hint: texts.codeHint,
+    label: credential?.sends === true ? texts.oneTimeCode : texts.code,
+    ...(credential?.sends === true ? {} : { hint: texts.codeHint }),
     type: 'code',
     autocomplete: 'one-time-code',
   })
