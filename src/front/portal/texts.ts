@@ -37,7 +37,8 @@ const en = {
   codeHint: '8 digits, new every 30 seconds.',
   oneTimeCode: 'One-time code',
   sendCode: 'Send me a code',
-  codeSent: (to: string) => `A code is on its way to ${to}. It is good for five minutes, and for this question only.`,
+  codeSent: (to: string) =>
+    `A code is on its way to ${to}. It is good for five minutes, once, and for this application only.`,
   codeTooSoon: (seconds: number) => `You were sent a code already. You can have another one in ${seconds} seconds.`,
   codeWrong: 'This code is not right. Codes are good for about a minute, and only once: wait for the next one.',
   codeLocked: 'Too many wrong codes. Wait a moment and try again.',
@@ -212,7 +213,7 @@ const pl: Texts = {
   codeHint: '8 cyfr, nowy co 30 sekund.',
   oneTimeCode: 'Kod jednorazowy',
   sendCode: 'Wyślij mi kod',
-  codeSent: (to) => `Kod jest w drodze na ${to}. Jest ważny przez pięć minut i tylko do tego pytania.`,
+  codeSent: (to) => `Kod jest w drodze na ${to}. Jest ważny przez pięć minut, tylko raz i tylko dla tej aplikacji.`,
   codeTooSoon: (seconds) => `Kod został już wysłany. O następny możesz poprosić za ${seconds} s.`,
   codeWrong: 'Ten kod nie jest prawidłowy. Kod jest ważny około minuty i tylko raz: poczekaj na następny.',
   codeLocked: 'Zbyt wiele błędnych kodów. Odczekaj chwilę i spróbuj ponownie.',
