@@ -18,7 +18,7 @@ export const MAX_FRAME = 1024 * 1024
 export interface Origin {
   readonly requestId: string
   readonly address: string
-  readonly api: 'v1' | 'v2' | 'oauth2' | 'cli'
+  readonly api: 'v1' | 'v2' | 'oauth2' | 'cli' | 'audit'
 }
 
 /** What the signer presented with an authorization. */
@@ -363,6 +363,23 @@ export interface FrontVerbs {
     request: { origin: Origin; clientId: string; tokenHash: string; confirmation?: string }
     response: { expiresIn: number }
   }
+  /**
+   * An auditor's way to the log. `token` is an operator's; what is asked for is in the log before anything can be read.
+   * The ticket (32 bytes, base64) opens to the front what an entry says that was looked at, and nothing else does.
+   */
+  look: {
+    request: {
+      origin: Origin
+      token: string
+      kind: 'read' | 'export'
+      /** A fixed word. */
+      what: string
+      /** What is looked for, as it was asked. */
+      query?: string
+    }
+    /** `size`: entries of the log before the one about this look. */
+    response: { ticket: string; size: number; expiresAt: string }
+  }
   /** 32 bytes, base64, the same for every front: the key of its cookies and of what the OAuth 2 server keeps. */
   frontSecret: {
     request: Record<string, never>
@@ -596,6 +613,8 @@ export const STRANGERS_LANE: { readonly [V in FrontVerb]?: 'password' | 'value' 
   refresh: 'value',
   openLink: 'value',
   activate: 'value',
+  // With an operator's token, which no front can judge.
+  look: 'value',
 }
 
 export interface RequestFrame {

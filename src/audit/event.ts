@@ -19,6 +19,7 @@ export type EvidenceName =
   | 'factor'
   | 'session'
   | 'operator'
+  | 'query' // what an auditor asked the log for
 
 interface EventDefinition {
   /** Frozen: a number is never given to another event (table audit.event_type). */
@@ -39,6 +40,8 @@ export const EVENTS = {
   'audit.key': { ev: 4, phase: 'single', opens: ['actor', 'operator'] },
   'audit.heartbeat': { ev: 5, phase: 'single', opens: [], keeper: true },
   'audit.fork_detected': { ev: 6, phase: 'single', opens: [], keeper: true },
+  'audit.read': { ev: 7, phase: 'single', opens: ['actor', 'operator', 'query'] },
+  'audit.export': { ev: 8, phase: 'single', opens: ['actor', 'operator', 'query'] },
   'key.generated': { ev: 50, phase: 'single', opens: ['actor', 'signer', 'credential', 'key'] },
   'key.linked_cert': { ev: 51, phase: 'single', opens: ['actor', 'signer', 'credential', 'certificate', 'key'] },
   'credential.created': {

@@ -16,6 +16,8 @@ export interface PoolOptions {
   max: number
   /** Shown in pg_stat_activity; default `paraph`. */
   name?: string
+  /** Milliseconds; 2000 unless said. */
+  statementTimeout?: number
 }
 
 /** Object ids of types in pg_type. */
@@ -76,8 +78,12 @@ function connectionOptions(url: string, name: string) {
  * first use. The caller ends it.
  */
 export function openPool(url: string, options: PoolOptions): Pool {
+  const limits = connectionOptions(url, options.name ?? 'paraph')
+  const statementTimeout = options.statementTimeout ?? limits.statement_timeout
   const pool = new Pool({
-    ...connectionOptions(url, options.name ?? 'paraph'),
+    ...limits,
+    statement_timeout: statementTimeout,
+    query_timeout: statementTimeout + 1000,
     max: options.max,
     // There are few, and making one anew takes longest when there is no time for it.
     idleTimeoutMillis: 0,

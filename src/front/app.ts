@@ -3,12 +3,13 @@ import type { Socket } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import { ServiceError } from '../errors.js'
 import { newId } from '../ids.js'
+import { lookAtLog } from './audit/look.js'
 import { bearerCheck } from './bearer.js'
 import { BODY_LIMIT, takeJson } from './body.js'
 import { bindDoors, operationsOf } from './contract.js'
 import { toCscError } from './csc/errors.js'
 import { allDoors } from './doors.js'
-import { allowedMethods, answerError, dress, type ErrorServices, guardEdge } from './edge.js'
+import { addressesOf, answerError, dress, type ErrorServices, guardEdge } from './edge.js'
 import { watchHealth } from './health.js'
 import { approvePages } from './oauth/approve-page.js'
 import { mountOAuth, oauthServer } from './oauth/mount.js'
@@ -31,9 +32,9 @@ export function buildApp(services: FrontServices): FastifyInstance {
   const { config, log, logger } = services
   const contract = readOpenApi()
   const operations = operationsOf(contract.document)
-  const allowed = allowedMethods(operations)
+  const addresses = addressesOf(operations)
   const refusals = collectRefusals({ log, logger })
-  const errors: ErrorServices = { logger, refusals, allowed }
+  const errors: ErrorServices = { logger, refusals, addresses }
 
   const app = Fastify({
     ...tlsOf(config),
@@ -51,7 +52,7 @@ export function buildApp(services: FrontServices): FastifyInstance {
   })
 
   app.decorateRequest('caller', undefined)
-  guardEdge(app, allowed)
+  guardEdge(app, addresses)
   takeJson(app)
   app.setErrorHandler((error, request, reply) => answerError(errors, error, request, reply))
   app.setNotFoundHandler(() => {
@@ -60,7 +61,9 @@ export function buildApp(services: FrontServices): FastifyInstance {
   const bearer = bearerCheck(services)
   const health = watchHealth(services)
   const oauth = oauthServer(services, errors, bearer, health)
-  bindDoors(app, operations, allDoors(services, contract, operations, bearer, health, oauth), bearer)
+  bindDoors(app, operations, allDoors(services, contract, operations, bearer, health, oauth), bearer, (request) =>
+    lookAtLog(services.sam, request),
+  )
   const portal = { services, errors, bearer, demo: health.demo }
   mountOAuth(app, portal, oauth)
   mountPortal(app, portal, approvePages(oauth))

@@ -3,11 +3,21 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Origin } from '../activation.js'
 import { ServiceError } from '../errors.js'
 import { type Bearer, type Caller, isCaller } from '../identity/caller.js'
+import { type Look, type LookRequest, operatorTokenIn } from './audit/look.js'
 import type { BearerCheck, Presented } from './bearer.js'
 import { type Document, type OperationObject, type ResponseObject, resolve, type Schema } from './openapi.js'
 import { originOf, pathOf } from './origin.js'
-import { ajvOf, type BodyCheck, bodyCheck, type HeaderCheck, headerCheck } from './validate.js'
+import {
+  ajvOf,
+  type BodyCheck,
+  bodyCheck,
+  type HeaderCheck,
+  headerCheck,
+  type ParameterCheck,
+  parameterCheck,
+} from './validate.js'
 import type { operations } from './wire.js'
+import { loggedBefore } from './worker.js'
 
 /** Operations that have doors here. Those of OAuth 2 are in the contract, too, and answered by its own server. */
 export type OperationId = Exclude<keyof operations, `oauth${string}`>
@@ -24,6 +34,11 @@ type BodyOf<Id extends OperationId> = operations[Id] extends {
 type HeadersOf<Id extends OperationId> = operations[Id] extends { parameters: { header?: infer H } }
   ? NonNullable<H>
   : Record<never, never>
+type Present<T> = [NonNullable<T>] extends [never] ? unknown : NonNullable<T>
+/** What the address of a request says, by its names in the contract. */
+type ParametersOf<Id extends OperationId> = operations[Id] extends { parameters: { query?: infer Q; path?: infer P } }
+  ? Present<Q> & Present<P>
+  : unknown
 type SuccessOf<Id extends OperationId> =
   Answers<Id> extends { 200: { content: infer C } } | { 201: { content: infer C } }
     ? C extends { 'application/json': infer B }
@@ -59,6 +74,12 @@ export interface ClosedRequest<Id extends OperationId> extends OpenRequest<Id> {
   readonly byUserID: boolean
 }
 
+/** What a door for auditors gets. The log says already that they came, and what for. */
+export interface AuditedRequest<Id extends OperationId> {
+  readonly parameters: ParametersOf<Id>
+  readonly look: Look
+}
+
 type Other<Id extends OperationId, Status extends number> = Status extends keyof Answers<Id>
   ? Content<Answers<Id>[Status]>
   : never
@@ -77,8 +98,13 @@ export interface ClosedDoor<Id extends OperationId> {
   /** Whether the method is there at all; it is, unless said. @throws ServiceError `unavailable` */
   readonly offered?: () => Promise<boolean>
 }
+/** Only for operators with the role auditor, each of whose looks is an entry of the log. */
+export interface AuditedDoor<Id extends OperationId> extends Pick<LookRequest, 'kind' | 'what'> {
+  readonly access: 'audited'
+  readonly handle: Handler<AuditedRequest<Id>, Id>
+}
 /** A handler for every operation of the contract. */
-export type Doors = { readonly [Id in OperationId]: OpenDoor<Id> | ClosedDoor<Id> }
+export type Doors = { readonly [Id in OperationId]: OpenDoor<Id> | ClosedDoor<Id> | AuditedDoor<Id> }
 
 export const open = <Id extends OperationId>(handle: Handler<OpenRequest<Id>, Id>): OpenDoor<Id> => ({
   access: 'open',
@@ -92,6 +118,13 @@ export const closed = <Id extends OperationId>(
   handle,
   ...(offered === undefined ? {} : { offered }),
 })
+
+/** @param what the word by which the log calls it */
+export const audited = <Id extends OperationId>(
+  kind: LookRequest['kind'],
+  what: string,
+  handle: Handler<AuditedRequest<Id>, Id>,
+): AuditedDoor<Id> => ({ access: 'audited', kind, what, handle })
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -107,6 +140,8 @@ export interface Operation {
   readonly path: string
   /** Answered by the OAuth 2 server. */
   readonly oauth: boolean
+  /** For operators, who have tokens of another kind. */
+  readonly operators: boolean
   /** One of these scopes the access token must have; absent where nobody has to log in. */
   readonly scopes: readonly string[] | undefined
   /** A text of its own for a header that is no `Bearer …`. */
@@ -116,6 +151,7 @@ export interface Operation {
   readonly mediaType: string | undefined
   readonly emptyBodyAllowed: boolean
   readonly checkHeaders: HeaderCheck
+  readonly checkParameters: ParameterCheck
   /** The member of the body that says whose credentials these are, to a client with a token of its own. */
   readonly names: 'credentialID' | 'userID' | undefined
   readonly check: BodyCheck | undefined
@@ -134,12 +170,14 @@ export function operationsOf(document: Document): Operation[] {
         method: method === 'get' ? 'GET' : 'POST',
         path,
         oauth,
+        operators: (operation.security ?? document.security).some(({ operator }) => operator !== undefined),
         scopes: scopesOf(operation.security ?? document.security),
         malformedHeader: operation['x-malformed-header'],
         success,
         mediaType: Object.keys(answer?.content ?? {})[0],
         emptyBodyAllowed: operation.requestBody?.required !== true,
         checkHeaders: headerCheck(ajv, document, operation),
+        checkParameters: parameterCheck(ajv, document, operation),
         names: namesOf(document, schema),
         check: schema === undefined ? undefined : bodyCheck(ajv, document, schema),
       }
@@ -175,6 +213,7 @@ export function bindDoors(
   operations: readonly Operation[],
   doors: Doors,
   bearer: BearerCheck,
+  look: (request: LookRequest) => Promise<Look>,
 ): void {
   const known = new Set(operations.filter(({ oauth }) => !oauth).map(({ id }) => id))
   const byId: Readonly<Record<string, AnyDoor | undefined>> = doors
@@ -183,25 +222,59 @@ export function bindDoors(
   for (const operation of operations.filter(({ oauth }) => !oauth)) {
     const door = byId[operation.id]
     if (door === undefined) throw new Error(`openapi.yaml: no door for the operation ${operation.id}`)
-    if ((door.access === 'closed') !== (operation.scopes !== undefined)) {
+    const access = operation.operators ? 'audited' : operation.scopes === undefined ? 'open' : 'closed'
+    if (door.access !== access) {
       throw new Error(`openapi.yaml: ${operation.id} and its door disagree about who may come in`)
     }
-    bind(app, operation, door, bearer)
+    if (door.access === 'audited') bindAudited(app, operation, door, look)
+    else bind(app, operation, door, bearer)
   }
 }
 
-interface AnyDoor {
-  readonly access: 'open' | 'closed'
-  readonly handle: unknown
-  readonly offered?: () => Promise<boolean>
+type AnyDoor = { readonly handle: unknown } & (
+  | { readonly access: 'open' | 'closed'; readonly offered?: () => Promise<boolean> }
+  | (Pick<LookRequest, 'kind' | 'what'> & { readonly access: 'audited' })
+)
+
+/** As Fastify writes a path with parameters. */
+const routeOf = ({ path }: Operation) => path.replaceAll(/\{(\w+)\}/g, ':$1')
+
+/** The token before anything else is looked at; only what can be answered is asked of a worker, and then stands in the log. */
+function bindAudited(
+  app: FastifyInstance,
+  operation: Operation,
+  door: AnyDoor & { access: 'audited' },
+  look: (request: LookRequest) => Promise<Look>,
+): void {
+  const { kind, what } = door
+  const handle = door.handle as (request: unknown) => unknown
+  app.route({
+    method: operation.method,
+    url: routeOf(operation),
+    handler: async (request, reply) => {
+      const token = operatorTokenIn(request.headers.authorization)
+      const parameters = operation.checkParameters(request.query, request.params)
+      const query = new URLSearchParams(parameters as Record<string, string>)
+      const allowed = await look({ origin: originOf(request), token, kind, what, query: query.toString() })
+      const result = await loggedBefore(async () => handle({ parameters, look: allowed }))
+      return result instanceof Answer
+        ? send(reply.headers(result.headers), operation, result.status, result.body)
+        : send(reply, operation, operation.success, result)
+    },
+  })
 }
 
-function bind(app: FastifyInstance, operation: Operation, door: AnyDoor, bearer: BearerCheck): void {
+function bind(
+  app: FastifyInstance,
+  operation: Operation,
+  door: AnyDoor & { access: 'open' | 'closed' },
+  bearer: BearerCheck,
+): void {
   const { scopes } = operation
   const handle = door.handle as (request: unknown) => unknown
   app.route({
     method: operation.method,
-    url: operation.path,
+    url: routeOf(operation),
     ...(scopes === undefined
       ? {}
       : {

@@ -26,6 +26,31 @@ const STRANGERS_CONNECTIONS = CONNECTIONS / 2
 const MOST_WAITING = 128
 const PROBE_PAUSE = 250
 
+const AUDITORS_CONNECTIONS = 2
+const MOST_AUDITORS_WAITING = 16
+const AUDITORS_TIMEOUT = 10_000
+
+/** The connections that auditors read with, made when there is something to read. */
+export function openAuditorsDatabase(url: string): Reader & { close(): Promise<void> } {
+  const pool = openPool(url, {
+    max: AUDITORS_CONNECTIONS,
+    name: 'paraph-front-auditors',
+    statementTimeout: AUDITORS_TIMEOUT,
+  })
+  const lane = new Lane({ atOnce: AUDITORS_CONNECTIONS, mostWaiting: MOST_AUDITORS_WAITING })
+  return {
+    query: <Row extends object>(name: string, text: string, values: readonly unknown[]) =>
+      lane.run(async () => {
+        try {
+          return (await pool.query<Row>({ name, text, values: [...values] })).rows
+        } catch (error) {
+          throw asServiceError(error)
+        }
+      }),
+    close: () => pool.end(),
+  }
+}
+
 /**
  * A few connections behind a breaker: after the first failure that is the database's, every query is refused at once while
  * a single probe asks, four times a second, whether it is back.

@@ -1,3 +1,4 @@
+import { auditDoors } from './audit/doors.js'
 import type { BearerCheck } from './bearer.js'
 import type { Doors, Operation } from './contract.js'
 import { loginDoors } from './csc/auth-login.js'
@@ -43,6 +44,7 @@ export function allDoors(
     ...deleteDoors(services),
     ...signHashDoors(services),
     ...sessionDoors(services, bearer),
+    ...auditDoors(services),
     ...pageDoors(contract, health),
   }
 }

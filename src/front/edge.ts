@@ -22,8 +22,13 @@ export function dress(request: Pick<FastifyRequest, 'id'>, reply: FastifyReply):
   return reply.headers(HEADERS).header('x-request-id', request.id)
 }
 
-/** The methods of every path, as `Allow` tells them. */
-export function allowedMethods(operations: readonly Operation[]): ReadonlyMap<string, string> {
+/** The addresses of the contract. */
+export interface Addresses {
+  /** The path of the contract that this one is, and its methods, as `Allow` tells them. */
+  find(path: string): { readonly path: string; readonly methods: string } | undefined
+}
+
+export function addressesOf(operations: readonly Operation[]): Addresses {
   const allowed = new Map<string, string[]>()
   for (const { path, method, oauth } of operations) {
     const methods = allowed.get(path) ?? []
@@ -31,21 +36,30 @@ export function allowedMethods(operations: readonly Operation[]): ReadonlyMap<st
     methods.push(...(method === 'GET' && !oauth ? ['GET', 'HEAD'] : [method]))
     allowed.set(path, methods)
   }
-  return new Map([...allowed].map(([path, methods]) => [path, methods.join(', ')]))
+  const addresses = new Map([...allowed].map(([path, methods]) => [path, { path, methods: methods.join(', ') }]))
+  const patterns = [...addresses.values()]
+    .filter(({ path }) => path.includes('{'))
+    .map((address) => ({
+      address,
+      pattern: new RegExp(`^${address.path.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]+')}$`),
+    }))
+  return {
+    find: (path) => addresses.get(path) ?? patterns.find(({ pattern }) => pattern.test(path))?.address,
+  }
 }
 
 /**
  * Refuses what no operation takes, before a body is read: 405 on a path of the contract, 501 under `/csc`, else 404.
  * OPTIONS tells the methods.
  */
-export function guardEdge(app: FastifyInstance, allowed: ReadonlyMap<string, string>): void {
+export function guardEdge(app: FastifyInstance, addresses: Addresses): void {
   app.addHook('onRequest', async (request, reply) => {
     dress(request, reply)
     if (!request.is404) return undefined
     const path = pathOf(request.url)
-    const methods = allowed.get(path)
-    if (methods !== undefined) {
-      reply.header('allow', methods)
+    const address = addresses.find(path)
+    if (address !== undefined) {
+      reply.header('allow', address.methods)
       if (request.method === 'OPTIONS') return reply.code(204).send()
       throw new ServiceError('verb_not_allowed')
     }
@@ -56,7 +70,7 @@ export function guardEdge(app: FastifyInstance, allowed: ReadonlyMap<string, str
 export interface ErrorServices {
   readonly logger: Logger
   readonly refusals: Refusals
-  readonly allowed: ReadonlyMap<string, string>
+  readonly addresses: Addresses
 }
 
 /**
@@ -103,8 +117,8 @@ export function answerError(
   request: FastifyRequest,
   reply: FastifyReply,
 ): FastifyReply {
-  const path = pathOf(request.url)
-  const error = noteRefusal(services, thrown, request, services.allowed.has(path) ? path : 'unknown')
+  const endpoint = services.addresses.find(pathOf(request.url))?.path ?? 'unknown'
+  const error = noteRefusal(services, thrown, request, endpoint)
   const { status, body } = toCscError(originOf(request).api, error)
   if (status === 401) reply.header('www-authenticate', challenge(error))
   const retryAfter = error.retryAfter ?? (status === 503 ? 1 : undefined)

@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import { type Clock, systemClock } from '../clock.js'
 import { AnnouncedLog } from './announced-log.js'
 import { buildApp } from './app.js'
-import { openDatabase } from './database.js'
+import { openAuditorsDatabase, openDatabase } from './database.js'
 import { frontReads } from './reads.js'
 import { createSamClient } from './sam-client.js'
 import type { FrontConfig } from './services.js'
@@ -24,12 +24,13 @@ export async function startFront(options: {
   const { settings, logger, clock = systemClock } = options
   const { databaseUrl: url, node } = settings
   const database = openDatabase({ url, logger })
+  const auditors = openAuditorsDatabase(url)
   const sessions = watchSessions({ url, logger })
   const sam = createSamClient({ sockets: settings.samSockets, logger })
   const log = new AnnouncedLog({ url, node, clock, sam })
   const disconnect = async () => {
     await log.close()
-    await Promise.all([sam.close(), sessions.close(), database.close()])
+    await Promise.all([sam.close(), sessions.close(), database.close(), auditors.close()])
   }
   try {
     const app = buildApp({
@@ -37,6 +38,7 @@ export async function startFront(options: {
       db: frontReads(database),
       store: database,
       strangers: { db: frontReads(database.forStrangers), store: database.forStrangers },
+      auditors,
       sam,
       log,
       logger,

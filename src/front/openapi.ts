@@ -30,6 +30,7 @@ export interface ParameterObject {
   readonly name: string
   readonly in: string
   readonly description?: string
+  readonly required?: boolean
   readonly schema: Schema
 }
 

@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import type { AuditEvent, FrontEventName } from '../audit/event.js'
 import type { Clock } from '../clock.js'
 import type { StoreDatabase } from '../identity/oauth-store.js'
+import type { Reader } from './database.js'
 import type { FrontReads } from './reads.js'
 import type { SamClient } from './sam-client.js'
 import type { SessionWatch } from './session-watch.js'
@@ -36,6 +37,8 @@ export interface FrontServices {
   readonly store: StoreDatabase
   /** The same, for what anybody can make this front ask before it is known who that is. */
   readonly strangers: { readonly db: FrontReads; readonly store: StoreDatabase }
+  /** For auditors, whose reads take longer and hold up nobody else's. */
+  readonly auditors: Reader
   readonly sam: SamClient
   /** Durable when it resolves. @throws ServiceError `unavailable`, `overloaded` */
   readonly log: { append(event: AuditEvent<FrontEventName>): Promise<void> }

@@ -10,6 +10,9 @@ export type BodyCheck = (body: unknown) => Record<string, unknown>
 /** Gives back the headers that the operation names, or throws what is wrong with one. */
 export type HeaderCheck = (headers: IncomingHttpHeaders) => Record<string, string>
 
+/** Gives back what the address says, or throws what is wrong with it. */
+export type ParameterCheck = (query: unknown, path: unknown) => Record<string, string | number>
+
 /** Which text of a member's schema tells a failed keyword; `x-invalid` tells all others. */
 const TEXT_OF_KEYWORD: Readonly<Record<string, 'x-missing' | 'x-too-many'>> = {
   required: 'x-missing',
@@ -115,6 +118,43 @@ export function headerCheck(ajv: Ajv2020, document: Document, { parameters = [] 
     return taken
   }
 }
+
+/**
+ * The check of the parameters in an operation's address. A name that the contract does not know is refused: a search
+ * whose filter was misspelt must not answer as if there were none.
+ */
+export function parameterCheck(ajv: Ajv2020, document: Document, { parameters = [] }: OperationObject): ParameterCheck {
+  const resolved = parameters.map((reference) => resolve(document, reference))
+  const checks = resolved
+    .filter((parameter) => parameter.in === 'path' || parameter.in === 'query')
+    .map(({ name, in: place, schema, required = false }) => ({
+      name,
+      place: place as 'path' | 'query',
+      required,
+      number: resolve(document, schema).type === 'integer',
+      validate: ajv.compile(schema.$ref === undefined ? schema : { $ref: `openapi.yaml${schema.$ref}` }),
+    }))
+  const queried = new Set(checks.filter(({ place }) => place === 'query').map(({ name }) => name))
+  return (query, path) => {
+    const given = { query: query as Record<string, unknown>, path: path as Record<string, unknown> }
+    if (Object.keys(given.query).some((name) => !queried.has(name))) throw refused('There is no parameter of that name')
+    const taken: Record<string, string | number> = {}
+    for (const { name, place, required, number, validate } of checks) {
+      const text = given[place][name]
+      if (text === undefined) {
+        if (required) throw refused(`Missing parameter ${name}`)
+        continue
+      }
+      const value = (number && typeof text === 'string' && DECIMAL.test(text) ? Number(text) : text) as string | number
+      if (!validate(value)) throw refused(`Invalid parameter ${name}`)
+      taken[name] = value
+    }
+    return taken
+  }
+}
+
+/** Below 10^15, so that a number holds it exactly. */
+const DECIMAL = /^(?:0|[1-9][0-9]{0,14})$/
 
 function givenValue(given: Record<string, unknown>, { name, also }: Member): unknown {
   if (Object.hasOwn(given, name)) return given[name]

@@ -804,6 +804,52 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/audit/v1/entries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Search the log
+         * @description Entries that fit every filter, a page at a time. A page can be short, or empty, and yet not the last: the last one
+         *     has no `next`. What is rare is found at once; a filter that fits nearly everything, or hides among what fits
+         *     nearly everything, is answered in bounded steps. A name that is not described here is refused.
+         *
+         *     Openings that were erased are not there any more, and an entry is then not found by what they said. Of a signing, the
+         *     signer, credential and documents stand with the intention; its outcome is found by the operation.
+         */
+        get: operations["auditEntries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/audit/v1/operations/{op}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The whole story of one operation
+         * @description Its entries in order, and, of a signing, what it was agreed to with: the entries that granted, extended or ended its
+         *     authorization before it, and the approval on our page where it came of one. They are found by what the openings still say.
+         */
+        get: operations["auditOperation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health/live": {
         parameters: {
             query?: never;
@@ -1435,6 +1481,79 @@ export interface components {
             all?: boolean | null;
             clientData?: components["schemas"]["ClientData"];
         };
+        /** @description An instant in UTC (RFC 3339), to the millisecond at most. */
+        AnyInstant: string;
+        Uuid: string;
+        /** @enum {string} */
+        AuditOutcome: "ok" | "refused" | "failed" | "indeterminate";
+        AuditEntries: {
+            /** @description Entries of the log before the one about this look; none of them is left out. */
+            size: number;
+            entries: components["schemas"]["AuditEntry"][];
+            /** @description The `cursor` of the next page; absent on the last. */
+            next?: number;
+        };
+        AuditEntry: {
+            index: number;
+            leaf: components["schemas"]["AuditLeaf"];
+            /** @description SHA-256 of 0x00 and the leaf, base64url. */
+            leafHash: string;
+            /** @description Those that were not erased (`docs/audit-format.md`, §4). */
+            openings: components["schemas"]["AuditOpening"][];
+        };
+        /** @description The entry itself; its RFC 8785 form is what is hashed (`docs/audit-format.md`, §3). */
+        AuditLeaf: {
+            /** @description Kind of the actor. */
+            act: string;
+            /** @description The door it came through. */
+            api?: string;
+            boot: components["schemas"]["Uuid"];
+            /** @description The event. */
+            ev: string;
+            /** @description Public facts. */
+            f?: {
+                [key: string]: string | number;
+            };
+            /** @description Number of documents or signatures. */
+            n?: number;
+            node: string;
+            op: components["schemas"]["Uuid"];
+            out: components["schemas"]["AuditOutcome"];
+            /** @description Phase. */
+            ph: number;
+            /** @description The request. */
+            rid?: string;
+            /** @description Digests of everything hidden. */
+            sd: string[];
+            seq: number;
+            t: components["schemas"]["Instant"];
+            /** @constant */
+            v: 1;
+            /** @description Reason of a refusal or failure. */
+            why?: string;
+        };
+        AuditOpening: {
+            /** @description 1 evidence of the operation, 2 network. */
+            class: number;
+            /** @description 32 bytes, base64url. */
+            seed: string;
+            /** @description Names and values. */
+            fields: string[][];
+        };
+        AuditStory: {
+            op: components["schemas"]["Uuid"];
+            /** @description Entries of the log before the one about this look. */
+            size: number;
+            entries: components["schemas"]["AuditEntry"][];
+            /** @description What it was agreed to with, in order. */
+            grant: components["schemas"]["AuditEntry"][];
+            /** @description The first checkpoint that covers each entry; none where it is not signed yet. */
+            checkpoints: {
+                index: number;
+                size: number;
+                createdAt: components["schemas"]["Instant"];
+            }[];
+        };
         Live: {
             /** @constant */
             status: "live";
@@ -1489,7 +1608,7 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description The token has not the scope that the operation needs. */
+        /** @description The token has not the scope, or the operator not the role, that the operation needs. */
         Forbidden: {
             headers: {
                 "X-Request-Id": components["headers"]["RequestId"];
@@ -1500,6 +1619,22 @@ export interface components {
                  * @example {
                  *       "error": "access_denied",
                  *       "error_description": "The user, authorization server or remote service denied the request."
+                 *     }
+                 */
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description The log has nothing of that. */
+        NotFound: {
+            headers: {
+                "X-Request-Id": components["headers"]["RequestId"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "error": "not_found",
+                 *       "error_description": "There is nothing at this address."
                  *     }
                  */
                 "application/json": components["schemas"]["Error"];
@@ -1760,12 +1895,21 @@ export type SessionRequest = components['schemas']['SessionRequest'];
 export type SessionState = components['schemas']['SessionState'];
 export type Instant = components['schemas']['Instant'];
 export type StopRequest = components['schemas']['StopRequest'];
+export type AnyInstant = components['schemas']['AnyInstant'];
+export type Uuid = components['schemas']['Uuid'];
+export type AuditOutcome = components['schemas']['AuditOutcome'];
+export type AuditEntries = components['schemas']['AuditEntries'];
+export type AuditEntry = components['schemas']['AuditEntry'];
+export type AuditLeaf = components['schemas']['AuditLeaf'];
+export type AuditOpening = components['schemas']['AuditOpening'];
+export type AuditStory = components['schemas']['AuditStory'];
 export type Live = components['schemas']['Live'];
 export type Readiness = components['schemas']['Readiness'];
 export type Part = components['schemas']['Part'];
 export type ResponseRefused = components['responses']['Refused'];
 export type ResponseUnauthorized = components['responses']['Unauthorized'];
 export type ResponseForbidden = components['responses']['Forbidden'];
+export type ResponseNotFound = components['responses']['NotFound'];
 export type ResponseOtherMethod = components['responses']['OtherMethod'];
 export type ResponseTooLarge = components['responses']['TooLarge'];
 export type ResponseLongAddress = components['responses']['LongAddress'];
@@ -3365,6 +3509,86 @@ export interface operations {
             405: components["responses"]["OtherMethod"];
             413: components["responses"]["TooLarge"];
             415: components["responses"]["NotJson"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    auditEntries: {
+        parameters: {
+            query?: {
+                /** @description Not before this time, by the entry's own `t`. */
+                from?: components["schemas"]["AnyInstant"];
+                /** @description Before this time. */
+                to?: components["schemas"]["AnyInstant"];
+                /** @description Login or id. */
+                signer?: string;
+                /** @description The `credentialID`. */
+                credential?: string;
+                /** @description The client's id. */
+                client?: string;
+                /** @description A document's hash that was agreed to or signed, in base64 or base64url. */
+                digest?: string;
+                /** @description The id of an operation (`op`). */
+                operation?: components["schemas"]["Uuid"];
+                /** @description An event, such as `sign.intent`, or all of a family, such as `sign`. */
+                event?: string;
+                outcome?: components["schemas"]["AuditOutcome"];
+                /** @description By index. Newest first unless said. */
+                order?: "newest" | "oldest";
+                /** @description The `next` of the page before. */
+                cursor?: number;
+                /** @description Entries of a page; 100 unless said. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of entries */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditEntries"];
+                };
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            405: components["responses"]["OtherMethod"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    auditOperation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the operation. */
+                op: components["schemas"]["Uuid"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What the log says of it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditStory"];
+                };
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            405: components["responses"]["OtherMethod"];
             500: components["responses"]["Failed"];
             503: components["responses"]["Unavailable"];
         };

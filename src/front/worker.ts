@@ -6,7 +6,7 @@ import type { SamClient } from './sam-client.js'
 export class WorkerRefusal extends ServiceError {}
 
 /** The verbs a request can reach, which the worker writes to the log. */
-type LoggedVerb = Exclude<FrontVerb, 'announce' | 'health'>
+type LoggedVerb = Exclude<FrontVerb, 'announce' | 'health' | 'look'>
 
 /**
  * @throws WorkerRefusal what the worker answered
@@ -22,6 +22,15 @@ export async function askWorker<V extends LoggedVerb>(
     // What the worker would not even read it has not written to the log.
     if (error instanceof ServiceError && error.code !== 'request_malformed') throw refusalOf(error, error.detail)
     throw error
+  }
+}
+
+/** What is refused while this is done is no news to the log: whoever asks and for what stands there already. */
+export async function loggedBefore<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    throw error instanceof ServiceError ? refusalOf(error, error.detail) : error
   }
 }
 

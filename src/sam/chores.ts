@@ -22,6 +22,7 @@ export class Chores {
     if (closed > 0) logger.warn({ closed }, 'intentions without an outcome were closed as abandoned')
     await pool.query('select audit.ensure_partitions($1)', [AHEAD])
     await pool.query('select paraph.purge()')
+    await pool.query('select audit.purge_looks()')
   }
 
   start(): void {

@@ -18,7 +18,7 @@ const origin = {
   properties: {
     requestId: { type: 'string', pattern: '^[A-Za-z0-9._-]{1,64}$' },
     address: { type: 'string', maxLength: 64 },
-    api: { enum: ['v1', 'v2', 'oauth2', 'cli'] },
+    api: { enum: ['v1', 'v2', 'oauth2', 'cli', 'audit'] },
   },
 } as const
 
@@ -142,6 +142,15 @@ const schemas: Record<FrontVerb, object> = {
   }),
   revokeAccess: object({ origin, clientId: text, tokenHash: sha256 }),
   clientToken: object({ origin, clientId: text, tokenHash: sha256 }, { confirmation }),
+  look: object(
+    {
+      origin,
+      token: value,
+      kind: { enum: ['read', 'export'] },
+      what: { type: 'string', pattern: '^[a-z_]{1,32}$' },
+    },
+    { query: text },
+  ),
   frontSecret: object({}),
   sign: object(
     { origin, bearer: value, credentialId: value, digests, mechanism },

@@ -55,6 +55,7 @@ import { openDemoCa } from './demo-ca-files.js'
 import { guardedDevice } from './device.js'
 import { FrameServer } from './frame-server.js'
 import { openKeyring } from './keyring.js'
+import { look } from './look.js'
 import type { WorkerSettings } from './supervisor.js'
 import { TailWatch } from './tail-watch.js'
 import { isFrontVerb, isRequestOf } from './verb-schemas.js'
@@ -111,11 +112,11 @@ export async function startWorker(
       throw new ServiceError('unavailable', { retryAfter: 5, cause: new Error('clocks disagree') })
     }
   }
-  const failures = countEntries<'auth.login_failed'>({
+  const failures = countEntries<'auth.login_failed' | 'operator.refused'>({
     log: transactions,
     onFault: (error) =>
-      logger.error({ cause: error instanceof Error ? error.message : 'unknown' }, 'a refused login was not logged'),
-    onLost: (count) => logger.error({ count }, 'refused logins were not logged'),
+      logger.error({ cause: error instanceof Error ? error.message : 'unknown' }, 'a refusal was not logged'),
+    onLost: (count) => logger.error({ count }, 'refusals were not logged'),
   })
   const ca = settings.caHsmUri === undefined ? undefined : await openDemoCa(settings.caHsmUri, settings.keysDir)
   const services = {
@@ -184,6 +185,7 @@ export async function startWorker(
     revokeGrant: (request) => revokeGrant(services, request),
     revokeAccess: (request) => revokeAccessToken(services, request),
     clientToken: (request) => issueClientToken(services, request),
+    look: (request) => look({ transactions, binding, refusals: failures }, request),
     // Says nothing of the key that it is made with.
     frontSecret: async () => ({ secret: binding.mac('front', []).toString('base64') }),
     announce: async ({ bootId, node, publicKey }) => {

@@ -15,6 +15,8 @@ export interface AnyRequest {
 /** What the requests may be about. */
 export interface Known {
   readonly credentials: readonly string[]
+  /** Of the log. */
+  readonly operations: readonly string[]
   /** Values of the Authorization header: of a caller who may ask, by the scope that it takes, and of those who may not. */
   readonly right: Readonly<Record<string, string>>
   readonly wrong: readonly string[]
@@ -41,7 +43,8 @@ export const operations: readonly FuzzedOperation[] = Object.entries(document.pa
 
 /** The header of whoever may ask for this. */
 export function rightFor(known: Known, { operation }: FuzzedOperation): string {
-  return known.right[operation.security?.[0]?.bearer?.[0] ?? 'service'] as string
+  const [security] = operation.security ?? []
+  return known.right[security?.operator === undefined ? (security?.bearer?.[0] ?? 'service') : 'auditor'] as string
 }
 
 const A = digestOf('a')
@@ -60,6 +63,13 @@ const MEANT: Readonly<Record<string, readonly unknown[]>> = {
   authData: [[{ id: 'OTP', value: '12345678' }]],
   operationMode: ['S', 'A'],
   authObjectID: ['SMS', 'EMAIL', 'OTP'],
+  from: ['2026-11-24T10:00:00Z', '2026-11-24T10:00:00.123Z'],
+  to: ['2099-01-01T00:00:00Z'],
+  signer: ['signer@example.test', '01980000-0000-7000-8000-000000000001'],
+  digest: [A, B],
+  event: ['sign.intent', 'sign'],
+  cursor: ['0', '7', '999999999999999'],
+  limit: ['1', '500'],
 }
 /** Values that have broken services before. */
 const telling = fc.constantFrom<unknown>(
@@ -207,22 +217,47 @@ function headersOf(known: Known, right: string): fc.Arbitrary<Record<string, str
   }))
 }
 
+/** The address of an operation, with what its parameters may be. */
+function addressOf({ path, operation }: FuzzedOperation, known: Known): fc.Arbitrary<string> {
+  const parameters = (operation.parameters ?? []).map((reference) => resolve(document, reference))
+  const textOf = (name: string, schema: Schema) => {
+    const meant =
+      name === 'op' || name === 'operation' ? known.operations : name === 'credential' ? known.credentials : MEANT[name]
+    const right = fc.constantFrom(...(meant ?? resolve(document, schema).enum ?? ['x']))
+    return fc
+      .oneof(
+        { weight: 12, arbitrary: right },
+        { weight: 1, arbitrary: fitting(schema) },
+        { weight: 1, arbitrary: telling },
+      )
+      .map((value) => encodeURIComponent(String(value).replaceAll(/\p{Cs}/gu, '?')))
+  }
+  const inPlace = (place: string) =>
+    Object.fromEntries(
+      parameters.filter((one) => one.in === place).map(({ name, schema }) => [name, textOf(name, schema)]),
+    )
+  return fc
+    .tuple(fc.record(inPlace('path')), fc.record(inPlace('query'), { requiredKeys: [] }))
+    .map(([steps, query]) => {
+      const address = path.replaceAll(/\{(\w+)\}/g, (_, name: string) => String(steps[name]))
+      const pairs = Object.entries(query).map(([name, value]) => `${name}=${value}`)
+      return pairs.length === 0 ? address : `${address}?${pairs.join('&')}`
+    })
+}
+
 export function anyRequest(fuzzed: FuzzedOperation, known: Known): fc.Arbitrary<AnyRequest> {
-  const { method, path, operation } = fuzzed
+  const { method, operation } = fuzzed
   const schema = operation.requestBody?.content['application/json']?.schema
   const verb = fc.oneof(
     { weight: 20, arbitrary: fc.constant(method) },
     { weight: 1, arbitrary: fc.constantFrom('GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS') },
   )
-  const query = fc.oneof(
-    { weight: 9, arbitrary: fc.constant('') },
-    fc.webQueryParameters().map((text) => `?${text}`),
-  )
+  const query = fc.oneof({ weight: 9, arbitrary: fc.constant('') }, fc.webQueryParameters())
   return fc
-    .tuple(verb, query, headersOf(known, rightFor(known, fuzzed)), payloadOf(schema, known))
-    .map(([asked, search, headers, payload]) => ({
+    .tuple(verb, addressOf(fuzzed, known), query, headersOf(known, rightFor(known, fuzzed)), payloadOf(schema, known))
+    .map(([asked, address, search, headers, payload]) => ({
       method: asked,
-      url: `${path}${search}`,
+      url: search === '' ? address : `${address}${address.includes('?') ? '&' : '?'}${search}`,
       headers,
       ...(payload === undefined || asked === 'GET' || asked === 'HEAD' ? {} : { payload }),
     }))

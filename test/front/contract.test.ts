@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import Fastify from 'fastify'
 import type { BearerCheck } from '../../src/front/bearer.js'
-import { bindDoors, closed, type Doors, open, operationsOf } from '../../src/front/contract.js'
+import { audited, bindDoors, closed, type Doors, open, operationsOf } from '../../src/front/contract.js'
 import { type Document, readOpenApi } from '../../src/front/openapi.js'
 
 const { document } = readOpenApi()
@@ -14,13 +14,18 @@ function someDoors(): Record<string, unknown> {
   return Object.fromEntries(
     operations
       .filter(({ oauth }) => !oauth)
-      .map(({ id, scopes }) => [
+      .map(({ id, scopes, operators }) => [
         id,
-        scopes === undefined ? open(() => undefined as never) : closed(() => undefined as never),
+        operators
+          ? audited('read', 'x', () => undefined as never)
+          : scopes === undefined
+            ? open(() => undefined as never)
+            : closed(() => undefined as never),
       ]),
   )
 }
-const bind = (doors: Record<string, unknown>) => bindDoors(Fastify(), operations, doors as unknown as Doors, nobody)
+const bind = (doors: Record<string, unknown>) =>
+  bindDoors(Fastify(), operations, doors as unknown as Doors, nobody, () => Promise.reject(new Error('nobody looks')))
 
 test('contract and doors fit each other, or nothing starts', () => {
   bind(someDoors())
@@ -34,6 +39,10 @@ test('contract and doors fit each other, or nothing starts', () => {
   assert.throws(
     () => bind({ ...someDoors(), v1SignHash: open(() => undefined as never) }),
     /v1SignHash and its door disagree/,
+  )
+  assert.throws(
+    () => bind({ ...someDoors(), auditEntries: open(() => undefined as never) }),
+    /auditEntries and its door disagree/,
   )
   assert.throws(
     () => bind({ ...someDoors(), v1Info: closed(() => undefined as never) }),
@@ -65,7 +74,9 @@ test('a body that is no plain object, or an operation without its one success, i
 
 test('only what is meant to be open is open', () => {
   assert.deepEqual(
-    operations.filter(({ scopes, oauth }) => scopes === undefined && !oauth).map(({ id }) => id),
+    operations
+      .filter(({ scopes, oauth, operators }) => scopes === undefined && !oauth && !operators)
+      .map(({ id }) => id),
     [
       'v1InfoGet',
       'v1Info',

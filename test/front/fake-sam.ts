@@ -93,6 +93,9 @@ export class FakeSam {
   }
 }
 
+/** Token of an auditor, as this worker has it. */
+export const AUDITOR = 'the-token-of-an-auditor'
+
 const HEALTHY: Partial<Replies> = {
   login: ({ rememberMe }) => ({
     accessToken: 'access',
@@ -153,6 +156,10 @@ const HEALTHY: Partial<Replies> = {
   }),
   frontSecret: () => ({ secret: Buffer.alloc(32, 7).toString('base64') }),
   collect: () => ({ sad: 'sad', expiresIn: 180 }),
+  look: ({ token }) => {
+    if (token !== AUDITOR) throw new ServiceError('operator_unknown')
+    return { ticket: Buffer.alloc(32).toString('base64'), size: 0, expiresAt: new Date().toISOString() }
+  },
   announce: () => ({}),
   health: () => ({ device: true, database: true, clock: true, log: true, demo: true }),
 }

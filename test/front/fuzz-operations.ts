@@ -1,10 +1,13 @@
 /** What must hold for any request at all to an operation of openapi.yaml. */
 import assert from 'node:assert/strict'
+import { hash } from 'node:crypto'
 import fc from 'fast-check'
 import type { FrontVerb } from '../../src/activation.js'
 import { type ErrorCode, ServiceError } from '../../src/errors.js'
 import { isRequestOf } from '../../src/sam/verb-schemas.js'
+import { leafHash } from '../../src/tlog/tree.js'
 import { type AnyRequest, anyRequest, type FuzzedOperation, type Known, rightFor } from './any-request.js'
+import { AUDITOR } from './fake-sam.js'
 import type { TestFront } from './helpers.js'
 
 /** What a worker may refuse each verb for, as far as the front has to tell it. */
@@ -15,12 +18,13 @@ const REFUSALS = {
   authorize: ['code_rejected', 'pin_locked', 'digests_missing', 'certificate_expired', 'token_unknown', 'unavailable'],
   createCredential: ['token_expired', 'too_many_credentials', 'parameter_invalid', 'unavailable'],
   deleteCredential: ['token_expired', 'token_unknown', 'unavailable'],
+  look: ['operator_unknown', 'role_missing', 'overloaded', 'unavailable'],
   sign: ['sad_unknown', 'digest_not_authorized', 'retry_in_progress', 'retry_spent', 'retry_contradicts', 'overloaded'],
 } as const satisfies Partial<Record<FrontVerb, readonly ErrorCode[]>>
 type Verb = keyof typeof REFUSALS
 const VERBS = Object.keys(REFUSALS) as Verb[]
-/** Verbs for whoever has no access token yet. */
-const OPEN: readonly string[] = ['login', 'refresh']
+/** Verbs for whoever has no access token yet, or none that a front can judge. */
+const OPEN: readonly string[] = ['login', 'refresh', 'look']
 
 export async function knownTo(front: TestFront): Promise<Known> {
   const { seed, signer, token } = front
@@ -28,7 +32,9 @@ export async function knownTo(front: TestFront): Promise<Known> {
     `Bearer ${(await seed.session(signer, options)).token}`
   return {
     credentials: [await seed.credential(signer), await seed.credential(signer, { spec: 'p-256', scal: '1' })],
+    operations: [await seedLog(front)],
     right: {
+      auditor: `Bearer ${AUDITOR}`,
       service: `Bearer ${token}`,
       'credential-creation': await bearer({ scope: 'credential-creation' }),
       'credential-deletion': await bearer({ scope: 'credential-deletion' }),
@@ -41,6 +47,38 @@ export async function knownTo(front: TestFront): Promise<Known> {
       `Basic ${Buffer.from('signer@example.test:password').toString('base64')}`,
     ],
   }
+}
+
+/** One entry, and the ticket that this worker gives out. @returns its operation */
+async function seedLog({ seed }: TestFront): Promise<string> {
+  const op = '01980000-0000-7000-8000-00000000000a'
+  const fields = {
+    boot: op,
+    ev: 'audit.stop',
+    node: 'n',
+    op,
+    out: 'ok',
+    ph: 0,
+    sd: [],
+    seq: 0,
+    t: '2026-11-24T10:00:00.000Z',
+  }
+  const leaf = Buffer.from(JSON.stringify({ act: 'system', ...fields, v: 1 }))
+  await seed.query('insert into audit.entry (idx, op, ph, ev, leaf, lh) values (0, $1, 0, 3, $2, $3)', [
+    op,
+    leaf,
+    leafHash(leaf),
+  ])
+  await seed.query('insert into audit.op_index (op, ph, idx) values ($1, 0, 0)', [op])
+  await seed.query(
+    `insert into paraph.operator (id, name, role, token_hash, binding) values ($1, 'a', 'auditor', sha256('a'), '')`,
+    [op],
+  )
+  await seed.query(
+    `insert into audit.look (hash, operator_id, kind, size, expires_at) values ($1, $2, 'read', 1, 'infinity')`,
+    [hash('sha256', Buffer.alloc(32), 'buffer'), op],
+  )
+  return op
 }
 
 /** Rows of everything that a request could change. */
@@ -77,7 +115,8 @@ async function ask(
   // Both are asked for once by a whole front.
   const asked = front.sam.requests.filter(({ verb }) => verb !== 'health' && verb !== 'frontSecret')
   if (status === 503) assert.equal(asked.length, 1, 'nothing else is unavailable')
-  if (status >= 400 && refusal === undefined) assert.deepEqual(asked, [], 'who is refused reaches no worker')
+  if (status >= 400 && refusal === undefined && asked[0]?.verb !== 'look')
+    assert.deepEqual(asked, [], 'who is refused reaches no worker')
   assert.ok(asked.length <= 1, 'one request is one verb')
   for (const { verb, body: sent } of asked) {
     assert.ok(isRequestOf(verb, sent), `a worker takes ${verb} as it is sent`)

@@ -7,7 +7,7 @@ import { systemClock } from '../../src/clock.js'
 import { type Client, openClient } from '../../src/db/pool.js'
 import { ServiceError } from '../../src/errors.js'
 import { buildApp, type FrontConfig, type FrontServices } from '../../src/front/app.js'
-import { openDatabase } from '../../src/front/database.js'
+import { openAuditorsDatabase, openDatabase } from '../../src/front/database.js'
 import { frontReads } from '../../src/front/reads.js'
 import { createSamClient, type SamClient } from '../../src/front/sam-client.js'
 import { type CredentialId, newId, type SessionId, type SignerId } from '../../src/ids.js'
@@ -75,6 +75,7 @@ export async function testFront(options: Partial<FrontServices> & { config?: Fro
   const entries = new Entries()
   const logs = new LogLines()
   const connections = openDatabase({ url: database.frontUrl, logger: logs.logger })
+  const auditors = openAuditorsDatabase(database.frontUrl)
   const client = createSamClient({ sockets: [sam.path], logger: logs.logger })
   await connected(client)
   const app = buildApp({
@@ -82,6 +83,7 @@ export async function testFront(options: Partial<FrontServices> & { config?: Fro
     strangers: { db: frontReads(connections.forStrangers), store: connections.forStrangers },
     config: CONFIG,
     db: frontReads(connections),
+    auditors,
     sam: client,
     log: entries,
     logger: logs.logger,
@@ -107,7 +109,7 @@ export async function testFront(options: Partial<FrontServices> & { config?: Fro
     post: (path, body, bearer = token) => post(app, path, body, bearer),
     async close() {
       await app.close()
-      await Promise.all([client.close(), connections.close(), owner.end()])
+      await Promise.all([client.close(), connections.close(), auditors.close(), owner.end()])
       await sam.stop()
       await database.drop()
     },

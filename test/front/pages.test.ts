@@ -83,6 +83,7 @@ async function readiness(parts: { database?: boolean; worker?: Record<string, bo
         if (parts.database === false) throw new ServiceError('unavailable')
       },
     } as never,
+    auditors: undefined as never,
     sam: {
       async call() {
         if (parts.worker === undefined) throw new ServiceError('unavailable')

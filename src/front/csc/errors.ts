@@ -7,7 +7,8 @@ interface CscError {
   readonly description: string | ((detail: string) => string)
 }
 
-export type ApiVersion = 'v1' | 'v2'
+/** By whose words: those of a version of CSC, or of our own API for auditors. */
+export type Wording = 'v1' | 'v2' | 'audit'
 
 // The predefined sentences (v1 §10, v2.2 §10, table 3).
 const MALFORMED =
@@ -27,6 +28,8 @@ const refused = (description: CscError['description']): CscError => ({
 })
 /** The text, and what the owner of an authenticator with a wrong clock is told. */
 const withClock = (text: string, clock: string): string => (clock === '' ? text : `${text}: ${clock}`)
+const unknownToken: CscError = { status: 401, error: 'invalid_token', description: UNKNOWN_TOKEN }
+const notForThis: CscError = { status: 403, error: 'access_denied', description: DENIED }
 const unavailable: CscError = { status: 503, error: 'temporarily_unavailable', description: UNAVAILABLE }
 const failed: CscError = { status: 500, error: 'server_error', description: FAILED }
 const notImplemented: CscError = {
@@ -37,14 +40,14 @@ const notImplemented: CscError = {
 
 /** Texts that both versions share. */
 const both = {
-  token_unknown: { status: 401, error: 'invalid_token', description: UNKNOWN_TOKEN },
+  token_unknown: unknownToken,
   token_expired: { status: 401, error: 'expired_token', description: EXPIRED },
   proof_invalid: {
     status: 401,
     error: 'invalid_dpop_proof',
     description: 'The token needs a valid proof of possession.',
   },
-  scope_missing: { status: 403, error: 'access_denied', description: DENIED },
+  scope_missing: notForThis,
   login_malformed: { status: 401, error: 'invalid_request', description: 'Malformed authentication parameter.' },
   login_undecodable: refused('Malformed username-password.'),
   login_failed: {
@@ -122,9 +125,10 @@ const both = {
   password_weak: refused(MALFORMED),
   passkey_rejected: refused(MALFORMED),
   form_foreign: { status: 403, error: 'access_denied', description: DENIED },
+  // Of an operator who looks at the log.
+  operator_unknown: unknownToken,
+  role_missing: notForThis,
   // Administration never comes through these doors.
-  operator_unknown: failed,
-  role_missing: failed,
   already_exists: failed,
   not_allowed: failed,
   not_found: { status: 404, error: 'not_found', description: 'There is nothing at this address.' },
@@ -174,11 +178,14 @@ const v2 = {
   approval_denied: rejected,
 } satisfies Record<ErrorCode, CscError>
 
-const tables: Readonly<Record<ApiVersion, Readonly<Record<ErrorCode, CscError>>>> = { v1, v2 }
+/** No clause of CSC stands against saying it of a missing token as of an unknown one. */
+const audit = { ...v2, token_malformed: unknownToken } satisfies Record<ErrorCode, CscError>
+
+const tables: Readonly<Record<Wording, Readonly<Record<ErrorCode, CscError>>>> = { v1, v2, audit }
 
 /** What an error is on the wire. */
 export function toCscError(
-  api: ApiVersion,
+  api: Wording,
   error: ServiceError,
 ): { status: number; body: { error: string; error_description: string } } {
   const { status, error: word, description } = tables[api][error.code]

@@ -251,7 +251,7 @@ function trimMetadata(ctx: KoaContextWithOIDC, scopes: readonly string[]): void 
 const OPENID_ONLY = /^(claims?_|id_token_|subject_types_|jwks_uri|acr_|userinfo_|request_uri_parameter)/
 
 /** Every refusal that no worker has written down is counted; what was not expected is told to the operator. */
-function note({ logger, refusals, allowed }: ErrorServices, ctx: KoaContextWithOIDC, failure: unknown): void {
+function note({ logger, refusals, addresses }: ErrorServices, ctx: KoaContextWithOIDC, failure: unknown): void {
   const { origin, endpoint } = callOf(ctx.req)
   const { error, statusCode = 500, cause } = failure as errors.OIDCProviderError
   if (cause instanceof WorkerRefusal) return
@@ -268,7 +268,7 @@ function note({ logger, refusals, allowed }: ErrorServices, ctx: KoaContextWithO
     origin,
     actor: { kind: 'anonymous' },
     client: ctx.oidc.client?.clientId,
-    endpoint: allowed.has(endpoint) ? endpoint : 'unknown',
+    endpoint: addresses.find(endpoint)?.path ?? 'unknown',
     code: CODES[error] ?? 'request_malformed',
     status: ctx.status,
   })

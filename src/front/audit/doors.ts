@@ -1,0 +1,12 @@
+import { audited } from '../contract.js'
+import type { FrontServices } from '../services.js'
+import { search } from './search.js'
+import { tellStory } from './story.js'
+
+/** The log as auditors see it. */
+export function auditDoors({ auditors }: FrontServices) {
+  return {
+    auditEntries: audited<'auditEntries'>('read', 'entries', (request) => search(auditors, request)),
+    auditOperation: audited<'auditOperation'>('read', 'operation', (request) => tellStory(auditors, request)),
+  }
+}
