@@ -555,6 +555,14 @@ export interface AdminVerbs {
   'log.origin': { request: Record<string, never>; response: { origin: string } }
   /** Names a key that signs checkpoints from now on, as a verifier key (C2SP signed-note) under the name of the log. */
   'log.key': { request: { vkey: string }; response: { origin: string } }
+  /**
+   * Erases openings of the log whose time has come, of one signer or of everybody, among a bounded number of entries.
+   * `next`: where to go on; absent when all were looked at. `kept`: of the signer named, what the law says must stay.
+   */
+  'log.erase': {
+    request: { signer?: string; from?: number }
+    response: { evidence: number; network: number; next?: number; kept?: { count: number; until: string } }
+  }
   /** The demo CA's root certificate as PEM. */
   'ca.root': { request: Record<string, never>; response: { pem: string } }
 }
@@ -596,6 +604,7 @@ export const ADMIN_ROLE: { readonly [V in AdminVerb]: OperatorRole | 'any' } = {
   'operator.disable': 'security',
   'log.origin': 'any',
   'log.key': 'security',
+  'log.erase': 'security',
   'ca.root': 'any',
 }
 

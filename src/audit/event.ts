@@ -42,6 +42,7 @@ export const EVENTS = {
   'audit.fork_detected': { ev: 6, phase: 'single', opens: [], keeper: true },
   'audit.read': { ev: 7, phase: 'single', opens: ['actor', 'operator', 'query'] },
   'audit.export': { ev: 8, phase: 'single', opens: ['actor', 'operator', 'query'] },
+  'audit.erase': { ev: 9, phase: 'single', opens: ['actor', 'operator', 'signer'] },
   'key.generated': { ev: 50, phase: 'single', opens: ['actor', 'signer', 'credential', 'key'] },
   'key.linked_cert': { ev: 51, phase: 'single', opens: ['actor', 'signer', 'credential', 'certificate', 'key'] },
   'credential.created': {
@@ -182,6 +183,6 @@ export interface AuditEvent<Name extends EventName = EventName> {
   readonly digests?: readonly Uint8Array[]
   /** SHA-256 of each signature value, each behind its own digest. */
   readonly signatureHashes?: readonly Uint8Array[]
-  /** When the openings may be erased; seven years from now when absent. */
-  readonly retainUntil?: Date
+  /** End of the certificate that it is about, from which the time is counted that its openings are kept; now when absent. */
+  readonly notAfter?: Date | null
 }

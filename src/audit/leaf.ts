@@ -12,7 +12,7 @@ export interface Place {
 }
 
 /** Retention classes: what proves the operation, and what only says where it came from. */
-const OPENING_CLASS = { evidence: 1, network: 2 } as const
+export const OPENING_CLASS = { evidence: 1, network: 2 } as const
 
 /** What opens some of an entry's digests. Kept beside the log, erasable, one for each retention class. */
 export interface Opening {
@@ -35,10 +35,19 @@ export interface Disclosure {
 
 const TAGGED = new Set(['signer', 'credential', 'client'])
 const YEAR = 365.25 * 24 * 3600 * 1000
-/** TS 119 431-1 OVR-6.4.6-01: seven years after the certificate; without one, seven years from the event. */
 const EVIDENCE_YEARS = 7
 const NETWORK_YEARS = 1
 const PRINTABLE = /^[\x20-\x7e]{0,512}$/
+
+/**
+ * How long what proves an operation is kept: TS 119 431-1 OVR-6.4.6-01, seven years after the certificate that it is about;
+ * without one, seven years from the event.
+ */
+function evidenceUntil(notAfter: Date | null, now: number): Date {
+  const until = new Date(Math.max(notAfter?.getTime() ?? 0, now))
+  until.setUTCFullYear(until.getUTCFullYear() + EVIDENCE_YEARS)
+  return until
+}
 
 /** The tag under which entries with this field are found. */
 export function searchTag(name: string, value: string): bigint {
@@ -88,7 +97,7 @@ export function disclose(event: AuditEvent, now: number): Disclosure {
       seed,
       fields: JSON.stringify(fields),
       tags: [...new Set(tags)],
-      retainUntil: event.retainUntil ?? new Date(now + EVIDENCE_YEARS * YEAR),
+      retainUntil: evidenceUntil(event.notAfter ?? null, now),
     })
   }
   if (event.origin !== undefined) {

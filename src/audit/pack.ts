@@ -102,7 +102,8 @@ async function writeTiles(files: PackFiles, tiles: readonly Tile[]): Promise<voi
   await files.room()
 }
 
-function openingLine(opening: PackOpening): string {
+/** One line of `openings.jsonl`, without its end (docs/audit-format.md §4). */
+export function openingLine(opening: PackOpening): string {
   const seed = Buffer.from(opening.seed).toString('base64url')
   return JSON.stringify({ idx: opening.index, class: opening.class, seed, fields: JSON.parse(opening.fields) })
 }

@@ -108,6 +108,7 @@ export async function authorize(
         authorization: authorization.id,
         factor: evidence.factor,
       },
+      notAfter: usable.not_after,
       ...(digests === undefined ? {} : { digests }),
     })
     return authorization

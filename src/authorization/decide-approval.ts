@@ -71,6 +71,7 @@ export async function approve(services: PasskeyServices, request: Approve): Prom
         ...(evidence === undefined ? {} : { factor: evidence.factor }),
         ...(assertion === undefined ? {} : { assertion }),
       },
+      notAfter: credential?.not_after ?? null,
     })
     return {}
   }

@@ -297,6 +297,7 @@ async function authorizeApproved(
       authorization: row.id,
       factor,
     },
+    notAfter: credential.not_after,
     ...(given.digests === null ? {} : { digests: given.digests }),
   })
 }

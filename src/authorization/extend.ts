@@ -61,6 +61,7 @@ export async function extend(services: ExtendServices, request: Request): Promis
         origin: request.origin,
         facts: { left: row.total - row.used },
         evidence: { ...callerEvidence(caller, credential.id), session: row.session_id, authorization: row.id },
+        notAfter: credential.not_after,
         ...(fresh.length === 0 ? {} : { digests: fresh }),
       })
       return { sad, expiresIn: Math.floor((expires - now.getTime()) / 1000) }

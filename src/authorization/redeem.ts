@@ -50,7 +50,6 @@ export interface RedeemServices {
 
 /** Seconds after which an intention without an outcome counts as abandoned. Longer than any request lives. */
 const SIGNING_SECONDS = 30
-const EVIDENCE_YEARS = 7
 
 /**
  * Spends the caller's authorization for all of these digests, or for none, and records the intention: one durable act.
@@ -180,8 +179,6 @@ export function signingEvent(
   authorization: Authorization | undefined,
   { credential, mechanism, digests }: PermitScope,
 ) {
-  const retainUntil = new Date(credential.not_after ?? Date.now())
-  retainUntil.setUTCFullYear(retainUntil.getUTCFullYear() + EVIDENCE_YEARS)
   return {
     op,
     actor: { kind: 'signer', id: caller.signerId },
@@ -197,7 +194,7 @@ export function signingEvent(
       ...(authorization === undefined ? {} : { authorization: authorization.id }),
     },
     digests: digests.map(({ bytes }) => bytes),
-    retainUntil,
+    notAfter: credential.not_after,
   } as const satisfies Omit<AuditEvent, 'type' | 'outcome'>
 }
 

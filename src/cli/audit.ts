@@ -11,6 +11,7 @@ import { openHsm } from '../hsm/open-hsm.js'
 import { insertOperator, newOperatorId } from '../identity/operator.js'
 import { newId } from '../ids.js'
 import { createKeyring } from '../sam/keyring.js'
+import { registerAuditErase } from './audit-erase.js'
 import { registerAuditKey } from './audit-key.js'
 import { registerAuditVerify } from './audit-verify.js'
 import { NotInteractiveError, processTerminal } from './client/terminal.js'
@@ -46,8 +47,8 @@ export function registerAudit(program: Command): void {
   const audit = program
     .command('audit')
     .helpCommand(false)
-    .summary('begin the log, and verify it')
-    .description('Begins the log of a new service, and verifies one.')
+    .summary('begin the log, verify it, and erase what was kept long enough')
+    .description('Begins the log of a new service, verifies one, and erases personal data that was kept long enough.')
   audit
     .command('init')
     .summary('begin the log of a new service')
@@ -61,6 +62,7 @@ export function registerAudit(program: Command): void {
     .action(init)
   registerAuditKey(audit)
   registerAuditVerify(audit)
+  registerAuditErase(audit)
 }
 
 async function init(options: InitOptions): Promise<void> {

@@ -93,6 +93,7 @@ const schemas: Record<AdminVerb, object> = {
   'operator.disable': object({ operatorId: id }),
   'log.origin': object({}),
   'log.key': object({ vkey: { type: 'string', maxLength: 512 } }),
+  'log.erase': object({}, { signer: name, from: { type: 'integer', minimum: 0 } }),
   'ca.root': object({}),
 }
 

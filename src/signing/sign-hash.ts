@@ -7,7 +7,7 @@ import type { SigningContext, SigningContexts } from '../authorization/signing-c
 import { FLUSH_REASON, type SigningLog } from '../authorization/signing-log.js'
 import { isRefusal, reasonOf } from '../binding.js'
 import type { Clock } from '../clock.js'
-import { signerKey } from '../credentials/credential.js'
+import { type Credential, signerKey } from '../credentials/credential.js'
 import { requireUsable } from '../credentials/require-usable.js'
 import { type Digest, digest } from '../digest.js'
 import { ServiceError } from '../errors.js'
@@ -66,7 +66,7 @@ export async function signHash(services: SignHashServices, asked: Request): Prom
   try {
     signatures = await signPermitted(services, permit)
   } catch (error) {
-    await recordFailure(services.log, permit, error)
+    await recordFailure(services.log, permit, scope.credential, error)
     throw new ServiceError('unavailable', { retryAfter: 1, cause: error })
   }
 
@@ -74,7 +74,7 @@ export async function signHash(services: SignHashServices, asked: Request): Prom
   step('before-outcome', permit.operation)
   const belonging = retry && { operation: permit.operation, credential: scope.credential.id, body: retry.body }
   const kept = belonging && encryptSignatures(signatures, request.sad, belonging)
-  await recordSuccess(services.log, permit, signatures, kept)
+  await recordSuccess(services.log, permit, scope.credential, signatures, kept)
   step('after-outcome', permit.operation)
   return { operation: permit.operation, signatures: signatures.map((bytes) => Buffer.from(bytes).toString('base64')) }
 }
@@ -147,10 +147,15 @@ async function signPermitted(services: SignHashServices, permit: SigningPermit):
   return signatures
 }
 
-async function recordFailure(log: SigningLog, permit: SigningPermit, error: unknown): Promise<void> {
+async function recordFailure(
+  log: SigningLog,
+  permit: SigningPermit,
+  { not_after: notAfter }: Credential,
+  error: unknown,
+): Promise<void> {
   const result = error instanceof HsmError && error.code !== 'indeterminate' ? 'failed' : 'indeterminate'
   const why = error instanceof HsmError ? `device_${error.code}` : 'internal'
-  const common = { op: permit.operation, actor: { kind: 'system' }, why } as const
+  const common = { op: permit.operation, actor: { kind: 'system' }, why, notAfter } as const
   await log
     .guarded(
       { ...common, type: 'sign.outcome', outcome: result },
@@ -165,12 +170,14 @@ async function recordFailure(log: SigningLog, permit: SigningPermit, error: unkn
 async function recordSuccess(
   log: SigningLog,
   permit: SigningPermit,
+  { not_after: notAfter }: Credential,
   signatures: readonly Uint8Array[],
   kept: Uint8Array | undefined,
 ): Promise<void> {
   const common = {
     op: permit.operation,
     actor: { kind: 'system' },
+    notAfter,
     signatureHashes: signatures.map((bytes) => hash('sha256', bytes, 'buffer')),
   } as const satisfies Omit<AuditEvent, 'type' | 'outcome'>
   const why = await log.guarded(
