@@ -169,10 +169,79 @@ begin
       lateral (select c.size, c.created_at from audit.checkpoint c where c.size > w.idx order by c.size limit 1) c;
 end $$;
 
+-- The log counted by the hour, a step behind: nothing that anyone has to believe, so that a console need not count ten million
+-- entries (8 s) each time it looks.
+create table audit.tally (
+  hour    timestamptz not null,
+  ev      smallint    not null,
+  outcome text        not null,
+  entries bigint      not null,
+  primary key (hour, ev, outcome)
+);
+create table audit.tallied (
+  id   smallint primary key check (id = 1),
+  size bigint not null
+) with (fillfactor = 10);
+insert into audit.tallied (id, size) values (1, 0);
+
+-- Cut out of the bytes, which is fifteen times as fast as to parse them: `"t":"` and `"out":"` stand in a leaf once.
+create function audit.count_entries(p_low bigint, p_high bigint) returns table (hour timestamptz, ev smallint, outcome text, entries bigint)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select (convert_from(c.hour, 'UTF8') || ':00Z')::timestamptz, c.ev,
+         case convert_from(c.outcome, 'UTF8') when 'ok' then 'ok' when 're' then 'refused' when 'fa' then 'failed' else 'indeterminate' end, c.entries
+    from (select substring(e.leaf from position('"t":"'::bytea in e.leaf) + 5 for 13) as hour, e.ev,
+                 substring(e.leaf from position('"out":"'::bytea in e.leaf) + 7 for 2) as outcome, count(*) as entries
+            from audit.entry e where e.idx >= p_low and e.idx < p_high group by 1, 2, 3) c
+$$;
+
+-- Counts at most so many further entries, and says how many it has. One worker at a time; another counts nothing.
+create function audit.tally_up(p_most integer) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  done bigint;
+  upto bigint;
+begin
+  select t.size into done from audit.tallied t where t.id = 1 for update skip locked;
+  select least(h.size, done + p_most) into upto from audit.head h;
+  if done is null or upto is null or upto <= done then return 0; end if;
+  insert into audit.tally as t (hour, ev, outcome, entries) select c.hour, c.ev, c.outcome, c.entries from audit.count_entries(done, upto) c
+    on conflict (hour, ev, outcome) do update set entries = t.entries + excluded.entries;
+  update audit.tallied set size = upto where id = 1;
+  return upto - done;
+end $$;
+
+-- What a console shows at once: entries by the hour of the last day, at most p_most of which it counts now; intentions that
+-- should have ended; the newest checkpoint; the newest of each event about clocks.
+create function audit.summarize(p_ticket bytea, p_most integer) returns table (
+  now timestamptz, counted bigint, hours json, unresolved json, checkpoint_size bigint, checkpoint_at timestamptz, clock bigint[]
+) language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  seen constant bigint := audit.require_look(p_ticket, 'read');
+  begun constant timestamptz := date_trunc('hour', paraph.now(), 'UTC') - interval '23 hours';
+  done bigint;
+begin
+  select t.size into done from audit.tallied t where t.id = 1;
+  now := paraph.now();
+  counted := greatest(done, least(seen, done + p_most));
+  select json_agg(json_build_array(extract(epoch from c.hour)::bigint, y.name, c.outcome, c.entries) order by c.hour, c.ev, c.outcome) into hours
+    from (select u.hour, u.ev, u.outcome, sum(u.entries) as entries
+            from (select t.* from audit.tally t where t.hour >= begun union all select * from audit.count_entries(done, counted)) u
+           where u.hour >= begun group by 1, 2, 3) c
+    join audit.event_type y on y.ev = c.ev;
+  select json_agg(json_build_array(s.op, extract(epoch from s.intended_at), extract(epoch from s.deadline))) into unresolved
+    from (select * from paraph.signing where state = 0 and deadline < paraph.now() order by deadline limit 100) s;
+  select c.size, c.created_at into checkpoint_size, checkpoint_at from audit.checkpoint c order by c.size desc limit 1;
+  clock := array(select n.idx from audit.event_type y, lateral (
+      select e.idx from audit.entry e where e.ev = y.ev and e.ev <> all ('{75,76,96,100,108,110,112,120,121}'::smallint[]) and e.idx < seen
+       order by e.idx desc limit 1) n
+     where y.name like 'clock.%' order by n.idx);
+  return next;
+end $$;
+
 revoke all on function audit.require_look, audit.purge_looks, audit.time_of, audit.index_at, audit.tagged,
-  audit.find_entries, audit.read_entries, audit.first_checkpoints from public;
+  audit.find_entries, audit.read_entries, audit.first_checkpoints, audit.count_entries, audit.tally_up, audit.summarize from public;
 grant select, insert on audit.look to paraph_sam;
-grant execute on function audit.purge_looks to paraph_sam;
-grant execute on function audit.find_entries, audit.read_entries, audit.first_checkpoints to paraph_front;
+grant execute on function audit.purge_looks, audit.tally_up to paraph_sam;
+grant execute on function audit.find_entries, audit.read_entries, audit.first_checkpoints, audit.summarize to paraph_front;
 
 -- Down Migration

@@ -850,6 +850,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/audit/v1/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How the log stands
+         * @description Counted by the hour over the last day, what should have ended and has not, and how far the log is signed. The counts
+         *     are for a picture; what can be relied on are the entries.
+         */
+        get: operations["auditSummary"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health/live": {
         parameters: {
             query?: never;
@@ -1554,6 +1575,33 @@ export interface components {
                 createdAt: components["schemas"]["Instant"];
             }[];
         };
+        AuditSummary: {
+            time: components["schemas"]["Instant"];
+            /** @description Entries of the log before the one about this look. */
+            size: number;
+            /** @description Entries of the log that the counts know of. */
+            counted: number;
+            /** @description The last 24 hours, by what the entries say of their time; those with nothing are left out. */
+            hours: {
+                hour: components["schemas"]["Instant"];
+                event: string;
+                outcome: components["schemas"]["AuditOutcome"];
+                entries: number;
+            }[];
+            /** @description Intentions past their deadline that no entry has ended yet, oldest first; 100 at most. */
+            unresolved: {
+                op: components["schemas"]["Uuid"];
+                intendedAt: components["schemas"]["Instant"];
+                deadline: components["schemas"]["Instant"];
+            }[];
+            /** @description The newest one; absent while there is none. */
+            checkpoint?: {
+                size: number;
+                createdAt: components["schemas"]["Instant"];
+            };
+            /** @description The newest entry of each event about clocks. */
+            clock: components["schemas"]["AuditEntry"][];
+        };
         Live: {
             /** @constant */
             status: "live";
@@ -1903,6 +1951,7 @@ export type AuditEntry = components['schemas']['AuditEntry'];
 export type AuditLeaf = components['schemas']['AuditLeaf'];
 export type AuditOpening = components['schemas']['AuditOpening'];
 export type AuditStory = components['schemas']['AuditStory'];
+export type AuditSummary = components['schemas']['AuditSummary'];
 export type Live = components['schemas']['Live'];
 export type Readiness = components['schemas']['Readiness'];
 export type Part = components['schemas']['Part'];
@@ -3588,6 +3637,32 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            405: components["responses"]["OtherMethod"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    auditSummary: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The log at a glance */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditSummary"];
+                };
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
             405: components["responses"]["OtherMethod"];
             500: components["responses"]["Failed"];
             503: components["responses"]["Unavailable"];

@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test'
 import type { OperatorRole } from '../../src/activation.js'
 import { fieldDigest } from '../../src/audit/leaf.js'
 import { openClient } from '../../src/db/pool.js'
-import type { AuditEntry, AuditStory } from '../../src/front/wire.js'
+import type { AuditEntry, AuditStory, AuditSummary } from '../../src/front/wire.js'
 import { operatorTokenFile } from '../../src/sam/demo.js'
 import { leafHash } from '../../src/tlog/tree.js'
 import { keepSecret, TestService } from '../helpers/test-service.js'
@@ -258,7 +258,7 @@ describe('searching', () => {
     ]
     for (const [filter, expected] of cases) {
       for (const order of ['oldest', 'newest']) {
-        const found = (await allPages({ ...filter, order }, 2)).filter(({ index }) => index < world.entries.length)
+        const found = (await allPages({ ...filter, order }, 6)).filter(({ index }) => index < world.entries.length)
         const wanted = expected.map(({ idx }) => idx)
         assert.deepEqual(indicesOf(found), order === 'oldest' ? wanted : wanted.toReversed(), JSON.stringify(filter))
       }
@@ -336,11 +336,77 @@ describe('one operation', () => {
   })
 })
 
+describe('the log at a glance', () => {
+  test('counts what stands there by hour, event and outcome, whether it was counted before or not', async () => {
+    const owner = await service.owner()
+    for (const counted of [0, 10, 7]) {
+      if (counted > 0) await owner.query('select audit.tally_up($1)', [counted])
+      const { time, size, counted: known, hours } = (await look('/summary')) as AuditSummary
+      const { entries } = await service.checkWorld()
+      const expected = new Map<string, number>()
+      for (const { leaf } of entries.slice(0, size)) {
+        const kind = `${leaf.t.slice(0, 13)}:00:00.000Z ${leaf.ev} ${leaf.out}`
+        expected.set(kind, (expected.get(kind) ?? 0) + 1)
+      }
+      assert.equal(known, size)
+      assert.deepEqual(
+        new Map(hours.map(({ hour, event, outcome, entries: n }) => [`${hour} ${event} ${outcome}`, n])),
+        new Map(
+          [...expected].sort(([a], [b]) =>
+            a.slice(0, 24) < b.slice(0, 24) ? -1 : a.slice(0, 24) > b.slice(0, 24) ? 1 : 0,
+          ),
+        ),
+      )
+      assert.ok(Math.abs(Date.parse(time) - service.clock.now()) < 60_000)
+    }
+    assert.ok((await owner.query('select size from audit.tallied')).rows[0].size >= 17)
+  })
+
+  test('tells of intentions that should have ended, and how far the log is signed', async () => {
+    const owner = await service.owner()
+    assert.deepEqual((await look('/summary')).unresolved, [])
+    const { rows } = await owner.query('select op, state, deadline, intended_at from paraph.signing limit 1')
+    const { op, state, deadline, intended_at: at } = rows[0]
+    await owner.query(
+      `update paraph.signing set state = 0, deadline = paraph.now() - interval '1 hour' where op = $1`,
+      [op],
+    )
+    const during = (await look('/summary')) as AuditSummary
+    await owner.query('update paraph.signing set state = $2, deadline = $3 where op = $1', [op, state, deadline])
+    assert.deepEqual(
+      during.unresolved.map((one) => [one.op, one.intendedAt]),
+      [[op, at.toISOString()]],
+    )
+    const checkpoints = await owner.query('select size from audit.checkpoint')
+    assert.ok(checkpoints.rows.some(({ size }) => size === during.checkpoint?.size))
+  })
+
+  test('and of what was said of clocks last', async () => {
+    const owner = await service.owner()
+    assert.deepEqual((await look('/summary')).clock, [])
+    // A stranger's event among ours, for as long as the transaction lasts that nobody else sees: by the function itself.
+    const [start] = (await service.checkWorld()).of('audit.start')
+    await owner.query('begin')
+    try {
+      await owner.query(`update audit.event_type set name = 'clock.start' where name = 'audit.start'`)
+      await owner.query(
+        `insert into audit.look select sha256('clock'), id, 'read', $1, 'infinity' from paraph.operator where role = 'auditor' and disabled_at is null limit 1`,
+        [(start?.idx as number) + 1],
+      )
+      const { rows } = await owner.query(`select clock from audit.summarize('clock', 10)`)
+      assert.deepEqual(rows, [{ clock: [start?.idx] }])
+    } finally {
+      await owner.query('rollback')
+    }
+  })
+})
+
 describe('a front that was taken over', () => {
   const FUNCTIONS = [
     `select * from audit.find_entries($1, null, null, null, '0', null, null, true, 10, null, null, null, 100)`,
     `select * from audit.read_entries($1, array[0, 1, 2])`,
     `select * from audit.first_checkpoints($1, array[0, 1, 2])`,
+    `select now from audit.summarize($1, 10)`,
   ]
 
   test('reads nothing of the log by itself', async () => {
@@ -357,6 +423,9 @@ describe('a front that was taken over', () => {
         'select audit.time_of(0)',
         `select audit.index_at(now(), 1)`,
         `select audit.tagged(0, '{1}', 1)`,
+        'select * from audit.count_entries(0, 1)',
+        'select audit.tally_up(1)',
+        'select * from audit.tally',
         `insert into audit.look values (sha256('x'), gen_random_uuid(), 'read', 1, now() + interval '1 hour')`,
         `update audit.look set expires_at = 'infinity'`,
       ])

@@ -66,7 +66,7 @@ export async function findEntries(db: Reader, look: Look, sought: Sought): Promi
   return { entries: await readEntries(db, look, matching), ...(next === null ? {} : { next }) }
 }
 
-async function readEntries(db: Reader, { ticket }: Look, indices: readonly number[]): Promise<AuditEntry[]> {
+export async function readEntries(db: Reader, { ticket }: Look, indices: readonly number[]): Promise<AuditEntry[]> {
   if (indices.length === 0) return []
   const text = 'select idx, leaf, lh, openings from audit.read_entries($1, $2)'
   const rows = await db.query<EntryRow>('audit_entries', text, [ticket, indices])
