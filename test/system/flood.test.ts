@@ -237,6 +237,30 @@ test('however many sign out of what they invented, authorizations do not wait fo
   assert.deepEqual([...seen].sort(), [303, 503])
 })
 
+test('however many invent an auditor, whom only a worker can judge, signers do not wait, and few entries tell of it', async () => {
+  const credentialID = service.credentials['p-256'] as string
+  const bearer = await service.login()
+  const seen = new Set<number>()
+  const hashes = digests('among auditors', 1)
+  const code = await service.freshCode()
+  const before = (await service.checkWorld()).entries.length
+  const looks = Array.from({ length: 700 }, async () => {
+    const headers = { authorization: `Bearer ${randomUUID()}` }
+    const answer = await fetch(`${service.urls[0]}/audit/v1/entries`, { headers })
+    await answer.text()
+    seen.add(answer.status)
+  })
+  const sad = await service.authorize(bearer, credentialID, hashes, { code })
+  const answer = await service.signHash(bearer, credentialID, sad, hashes, { signAlgo: ECDSA_WITH['sha-256'] })
+  assert.equal(answer.status, 200, JSON.stringify(answer.body))
+  await Promise.all(looks)
+  assert.deepEqual([...seen].sort(), [401, 503])
+  const { entries } = await service.checkWorld()
+  const told = entries.slice(before).filter(({ leaf }) => leaf.act === 'anonymous')
+  // At once, and once more if a minute ends meanwhile.
+  assert.ok(told.length <= 2, `${told.length} were written`)
+})
+
 test('what nobody gave out is counted together on our pages, too, and no worker writes an entry of its own', async () => {
   const settings = { ...service.newFrontSettings(0), node: 'test/pages' }
   const front = await startFront({ logger: service.logger, clock: service.clock, settings })
