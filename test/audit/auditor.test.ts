@@ -3,12 +3,13 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import type { OperatorRole } from '../../src/activation.js'
-import { fieldDigest } from '../../src/audit/leaf.js'
+import { fieldDigest, searchTag } from '../../src/audit/leaf.js'
 import { openClient } from '../../src/db/pool.js'
 import type { AuditEntry, AuditStory, AuditSummary } from '../../src/front/wire.js'
 import { operatorTokenFile } from '../../src/sam/demo.js'
 import { leafHash } from '../../src/tlog/tree.js'
 import { keepSecret, TestService } from '../helpers/test-service.js'
+import { ask as askWorker, newSecret, origin, pageSession, tokenHash } from '../oauth/helpers.js'
 
 let service: TestService
 const tokens = {} as Record<OperatorRole, string>
@@ -282,14 +283,21 @@ describe('searching', () => {
     assert.deepEqual(await search({ credential: "x'or'1" }), [])
   })
 
-  test('what was erased is neither shown nor found by', async () => {
+  test('what was erased is neither shown nor found by, and a tag of something else finds nothing', async () => {
     const [read] = (await service.checkWorld()).of('auth.login')
     const owner = await service.owner()
-    const { rows } = await owner.query(
-      'select idx, class, seed, fields, tags::text[], retain_until from audit.opening where idx = $1 and class = 1',
-      [read?.idx],
-    )
-    await owner.query('delete from audit.opening where idx = $1 and class = 1', [read?.idx])
+    const where = 'where idx = $1 and class = 1'
+    const { rows } = await owner.query(`select seed, fields, tags::text[], retain_until from audit.opening ${where}`, [
+      read?.idx,
+    ])
+    const { seed, fields, tags, retain_until } = rows[0]
+    const put = (more: string[]) =>
+      owner.query(
+        'insert into audit.opening (idx, class, seed, fields, tags, retain_until) values ($1, 1, $2, $3, $4, $5)',
+        [...[read?.idx, seed, fields, [...tags, ...more], retain_until]],
+      )
+    const erase = () => owner.query(`delete from audit.opening ${where}`, [read?.idx])
+    await erase()
     try {
       const found = await search({ client: 'basic', order: 'oldest' })
       assert.ok(!indicesOf(found).includes(read?.idx as number))
@@ -299,11 +307,11 @@ describe('searching', () => {
         [2],
       )
       assert.equal(entry?.leaf.sd.length, read?.leaf.sd.length)
+      await put([String(searchTag('client', 'collides'))])
+      assert.deepEqual(await search({ client: 'collides' }), [])
+      await erase()
     } finally {
-      const { idx, class: retention, seed, fields, tags, retain_until } = rows[0]
-      await owner.query('insert into audit.opening values ($1, $2, $3, $4, $5, $6)', [
-        ...[idx, retention, seed, fields, tags, retain_until],
-      ])
+      await put([])
     }
   })
 })
@@ -327,6 +335,45 @@ describe('one operation', () => {
     const [denied] = world.of('sign.denied')
     const story = (await look(`/operations/${denied?.op}`)) as AuditStory
     assert.deepEqual([eventsOf(story.entries), eventsOf(story.grant)], [['sign.denied'], ['sad.issued']])
+  })
+
+  test('one that was agreed to on our page begins with that answer, and not with another', async () => {
+    const REDIRECT = 'https://app.example.test/callback'
+    const { clientId, clientSecret } = await service.admin('client.create', { name: 'App', redirectUris: [REDIRECT] })
+    keepSecret(clientSecret)
+    const approved = async (digests: string[]) => {
+      const name = newSecret()
+      const numbers = { numSignatures: 1, digests, digestAlgorithm: 'sha-256' } as const
+      const wish = { origin, name, way: 'oauth', kind: 'credential', clientId, redirectUri: REDIRECT } as const
+      const { approvalId } = await askWorker(service, 'requestApproval', {
+        ...wish,
+        ...numbers,
+        credentialId: credential,
+      })
+      const pages = await pageSession(service)
+      await askWorker(service, 'readApproval', { origin, bearer: pages, name })
+      const factors = { code: await service.freshCode() }
+      await askWorker(service, 'approve', { origin, bearer: pages, approvalId, factors })
+      return { name, approvalId }
+    }
+    const digests = service.digests('on our page')
+    const mine = await approved(digests)
+    await approved(service.digests('something else'))
+    const token = newSecret()
+    await askWorker(service, 'exchange', { origin, name: mine.name, tokenHash: tokenHash(token) })
+    const mechanism = { scheme: 'ecdsa', hash: 'sha-256' } as const
+    const { operation } = await askWorker(service, 'sign', {
+      origin,
+      bearer: token,
+      credentialId: credential,
+      digests,
+      mechanism,
+    })
+    const story = (await look(`/operations/${operation}`)) as AuditStory
+    assert.deepEqual(eventsOf(story.entries), ['sign.intent', 'sign.outcome'])
+    assert.deepEqual(eventsOf(story.grant), ['approval.granted', 'sad.issued'])
+    const opened = story.grant[0]?.openings.flatMap(({ fields }) => fields).find(([name]) => name === 'approval')
+    assert.equal(opened?.[1], mine.approvalId)
   })
 
   test('one that is no signing has no grant', async () => {
