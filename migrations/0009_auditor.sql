@@ -61,9 +61,10 @@ begin
 end $$;
 
 -- Entries of one partition that carry all these tags; null where they are more than `most`. The index of tags gives them
--- without an order, and always at the price of all of them, which is small while they are few.
+-- without an order, and at the price of all of them, which is small while they are few; of a tag that is on nearly every entry
+-- PostgreSQL knows it, and reads the table until there are too many.
 create function audit.tagged(p_partition bigint, p_tags bigint[], p_most integer) returns bigint[]
-language plpgsql stable set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_indexscan = off as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   matching bigint[];
 begin
@@ -114,9 +115,9 @@ begin
       when p_tags is not null then audit.tagged(n, p_tags, p_few) end;
     passes := case when p_ev is null then '' else ' and e.ev = any ($4)' end
       || case when p_outcome is null then '' else ' and position($5 in e.leaf) > 0' end
-      -- Not by the index of tags, which would give all of them.
+      -- One by one, and not by the index of tags, which would give all of them.
       || case when p_tags is null or candidates is not null then ''
-           else format(' and exists (select from audit.%I o where o.idx = e.idx and (o.tags || array[]::bigint[]) @> $7)', 'opening_' || n) end;
+           else format(' and (select o.tags @> $7 from audit.%I o where o.idx = e.idx and o.class = 1)', 'opening_' || n) end;
     if candidates is not null then
       source := format('(select c.idx from unnest($6) as c (idx) where c.idx >= $1 and c.idx < $2 order by c.idx %s) c
         join audit.%I e on e.idx = c.idx where true%s', down, 'entry_' || n, passes);
