@@ -2,7 +2,7 @@ import { createHash, hash } from 'node:crypto'
 import { mkdir, open, readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { parseCheckpoint, parseNote } from '../tlog/note.js'
-import { GrowingTree, TILE_WIDTH, type Tile, tilePath } from '../tlog/tiles.js'
+import { encodeBundle, GrowingTree, TILE_WIDTH, type Tile, tilePath } from '../tlog/tiles.js'
 import { HASH_BYTES, leafHash, sameHash } from '../tlog/tree.js'
 
 /** What a pack is written from. Each is read once, from the beginning to the end, and only what is asked for. */
@@ -40,6 +40,9 @@ export interface PackFlush {
 /** Files are written so many at once: each waits for the disk. */
 const AT_ONCE = 16
 
+/** A pack tells of persons: nobody but its owner looks into it. */
+const PRIVATE = { folder: 0o700, file: 0o600 } as const
+
 /**
  * Writes a pack (docs/audit-format.md §2) into a folder that is empty or not there. On return all of it is on disk;
  * MANIFEST comes last, so that a folder with one is whole.
@@ -47,7 +50,7 @@ const AT_ONCE = 16
  */
 export async function writePack(folder: string, source: PackSource): Promise<{ size: number }> {
   const { size, root } = parseCheckpoint(parseNote(source.checkpoint).text)
-  await mkdir(folder, { recursive: true })
+  await mkdir(folder, { recursive: true, mode: PRIVATE.folder })
   if ((await readdir(folder)).length > 0) throw new Error(`${folder} is not empty`)
   const files = new PackFiles(folder)
 
@@ -81,17 +84,6 @@ async function writeEntries(files: PackFiles, source: PackSource, size: number):
   )
   await lines.close()
   return tree
-}
-
-/** Entries as a bundle (C2SP tlog-tiles): each with its length before it, 16 bits, most significant byte first. */
-function encodeBundle(entries: readonly Uint8Array[]): Buffer {
-  return Buffer.concat(
-    entries.flatMap((entry) => {
-      const length = Buffer.alloc(2)
-      length.writeUInt16BE(entry.length)
-      return [length, entry]
-    }),
-  )
 }
 
 const LF = Buffer.of(10)
@@ -144,7 +136,7 @@ class PackFiles {
 
   /** A file that grows. */
   async open(path: string): Promise<{ append(bytes: Uint8Array): Promise<void>; close(): Promise<void> }> {
-    const file = await open(join(this.#folder, path), 'wx')
+    const file = await open(join(this.#folder, path), 'wx', PRIVATE.file)
     const sha256 = createHash('sha256')
     return {
       append: async (bytes) => {
@@ -188,10 +180,10 @@ class PackFiles {
   async #write(path: string, bytes: Uint8Array): Promise<void> {
     const folder = dirname(path)
     if (folder !== '.' && !this.#folders.has(folder)) {
-      await mkdir(join(this.#folder, folder), { recursive: true })
+      await mkdir(join(this.#folder, folder), { recursive: true, mode: PRIVATE.folder })
       for (let each = folder; each !== '.'; each = dirname(each)) this.#folders.add(each)
     }
-    const file = await open(join(this.#folder, path), 'wx')
+    const file = await open(join(this.#folder, path), 'wx', PRIVATE.file)
     try {
       await file.writeFile(bytes)
       await file.sync()

@@ -12,6 +12,7 @@ import { insertOperator, newOperatorId } from '../identity/operator.js'
 import { newId } from '../ids.js'
 import { createKeyring } from '../sam/keyring.js'
 import { registerAuditErase } from './audit-erase.js'
+import { registerAuditExport } from './audit-export.js'
 import { registerAuditKey } from './audit-key.js'
 import { registerAuditVerify } from './audit-verify.js'
 import { NotInteractiveError, processTerminal } from './client/terminal.js'
@@ -47,8 +48,10 @@ export function registerAudit(program: Command): void {
   const audit = program
     .command('audit')
     .helpCommand(false)
-    .summary('begin the log, verify it, and erase what was kept long enough')
-    .description('Begins the log of a new service, verifies one, and erases personal data that was kept long enough.')
+    .summary('begin the log, export, verify and erase')
+    .description(
+      'Begins the log of a new service, exports and verifies it, and erases personal data beside it that was kept long enough.',
+    )
   audit
     .command('init')
     .summary('begin the log of a new service')
@@ -61,6 +64,7 @@ export function registerAudit(program: Command): void {
     .addHelpText('after', HELP)
     .action(init)
   registerAuditKey(audit)
+  registerAuditExport(audit)
   registerAuditVerify(audit)
   registerAuditErase(audit)
 }

@@ -37,6 +37,17 @@ export function parseTilePath(path: string): { level: number | 'entries'; n: num
     : undefined
 }
 
+/** Entries as a bundle: each with its length before it, 16 bits, most significant byte first. */
+export function encodeBundle(entries: readonly Uint8Array[]): Buffer {
+  return Buffer.concat(
+    entries.flatMap((entry) => {
+      const length = Buffer.alloc(2)
+      length.writeUInt16BE(entry.length)
+      return [length, entry]
+    }),
+  )
+}
+
 /** Whole subtrees from the tiles of a tree; `read` gives a tile at least as wide as the tree needs. */
 export function nodesOfTiles(read: (level: number, n: number) => Promise<Uint8Array>): NodeReader {
   return async (level, index) => {

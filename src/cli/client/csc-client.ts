@@ -1,14 +1,11 @@
 /** A client of the CSC API v2 (§11.2, 11.3, 11.6, 11.8, 11.13), which knows the service only by its address. */
 import { randomUUID } from 'node:crypto'
-import { isIPv4 } from 'node:net'
 import type { Digest } from '../../digest.js'
 import type { Mechanism } from '../../hsm/hsm.js'
 import { DIGEST_OID, RSA_OID, signatureOid } from '../../pki/algorithm.js'
-import { CscError, noAnswer, type Repeat } from './csc-error.js'
+import { type Answer, call, object, serviceAddress } from './call.js'
+import { CscError, type Repeat } from './csc-error.js'
 import { factorsToPresent } from './factor-expression.js'
-
-/** Largest answer that is read, in bytes. */
-const MAX_ANSWER = 8 * 1024 * 1024
 
 /** A login. */
 export interface CscSession {
@@ -40,11 +37,6 @@ export interface CscCredential {
   readonly factors: readonly CscFactor[]
 }
 
-interface Answer {
-  readonly body: unknown
-  readonly requestId: string | undefined
-}
-
 /** Safe to use from several places at once; keeps nothing between calls. */
 export class CscClient {
   readonly #base: URL
@@ -58,12 +50,7 @@ export class CscClient {
    */
   constructor(address: string, timeOut = 60_000) {
     this.#timeOut = timeOut
-    const url = URL.canParse(address) ? new URL(address) : undefined
-    if (url === undefined || !/^https?:$/.test(url.protocol))
-      throw new RangeError(`${address} is not the address of a service`)
-    if (url.protocol === 'http:' && !isLoopback(url.hostname)) {
-      throw new RangeError(`${address} would send password and code in clear: use https`)
-    }
+    const url = serviceAddress(address)
     const path = url.pathname.replace(/\/+$/, '')
     this.#base = new URL(`${path.endsWith('/csc/v2') ? path : `${path}/csc/v2`}/`, url)
   }
@@ -162,39 +149,15 @@ export class CscClient {
     return signatures.map((signature) => new Uint8Array(Buffer.from(signature, 'base64')))
   }
 
-  async #call(
+  #call(
     method: string,
     authorization: string,
     body: object,
     repeat: Repeat,
-    more: Readonly<Record<string, string>> = {},
+    headers: Readonly<Record<string, string>> = {},
   ): Promise<Answer> {
-    let response: Response
-    let text: string
-    try {
-      response = await fetch(new URL(method, this.#base), {
-        method: 'POST',
-        headers: { ...more, authorization, 'content-type': 'application/json', accept: 'application/json' },
-        body: JSON.stringify(body),
-        redirect: 'error',
-        signal: AbortSignal.timeout(this.#timeOut),
-      })
-      text = await readText(response)
-    } catch (cause) {
-      throw noAnswer(this.#base.origin, repeat, cause)
-    }
-    const requestId = response.headers.get('x-request-id') ?? undefined
-    const json = parseJson(text)
-    if (response.ok) return { body: json, requestId }
-    const { error, error_description: description } = object(json) ?? {}
-    const retryAfter = Number(response.headers.get('retry-after') ?? Number.NaN)
-    throw new CscError(typeof description === 'string' ? description : `the service answered ${response.status}`, {
-      status: response.status,
-      code: typeof error === 'string' ? error : undefined,
-      requestId,
-      retryable: response.status === 503 || response.status === 429,
-      retryAfter: Number.isFinite(retryAfter) ? retryAfter : undefined,
-    })
+    const url = new URL(method, this.#base)
+    return call({ url, authorization, body, headers, timeOut: this.#timeOut, repeat })
   }
 }
 
@@ -257,29 +220,6 @@ function readFactor(value: unknown): CscFactor {
   return { id: String(id), kind }
 }
 
-async function readText(response: Response): Promise<string> {
-  const chunks: Uint8Array[] = []
-  let length = 0
-  for await (const chunk of response.body ?? []) {
-    length += chunk.length
-    if (length > MAX_ANSWER) throw new RangeError('the answer is too large')
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-function object(value: unknown): Record<string, unknown> | undefined {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
-}
-
 function members(answer: Answer): Record<string, unknown> {
   return object(answer.body) ?? {}
 }
@@ -290,8 +230,4 @@ function isBase64(value: unknown): value is string {
 
 function unexpected(method: string, { requestId }: Answer): CscError {
   return new CscError(`the service's answer to ${method} is not as CSC API v2 has it`, { requestId, retryable: false })
-}
-
-function isLoopback(hostname: string): boolean {
-  return hostname === 'localhost' || hostname === '[::1]' || (isIPv4(hostname) && hostname.startsWith('127.'))
 }
