@@ -51,6 +51,8 @@ export interface Config {
   readonly checkpointHsm: string | undefined
   /** PARAPH_BASIC_LOGIN: whether auth/login takes login and password. Default on in a demo, off elsewhere. */
   readonly basicLogin: boolean
+  /** PARAPH_AUDIT_PUBLIC: whether everybody may read the log's checkpoints and hashes. Default false. */
+  readonly auditPublic: boolean
   /** PARAPH_WORKERS: signing processes to start. Default 1. */
   readonly workers: number
   /**
@@ -102,6 +104,7 @@ const NAMES = [
   'PARAPH_KEEPER_DATABASE_URL',
   'PARAPH_CHECKPOINT_HSM',
   'PARAPH_BASIC_LOGIN',
+  'PARAPH_AUDIT_PUBLIC',
   'PARAPH_WORKERS',
   'PARAPH_SMTP_URL',
   'PARAPH_MAIL_FROM',
@@ -235,6 +238,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, pr
     keeperDatabaseUrl,
     checkpointHsm: read('PARAPH_CHECKPOINT_HSM'),
     basicLogin: oneOf('PARAPH_BASIC_LOGIN', ['off', 'on'], demo ? 'on' : 'off') === 'on',
+    auditPublic: oneOf('PARAPH_AUDIT_PUBLIC', ['false', 'true'], 'false') === 'true',
     workers: whole('PARAPH_WORKERS', 1, 64, 1),
     mail,
     sms,

@@ -144,6 +144,7 @@ export async function startFront(start: Start, databaseUrl: string, sockets: rea
     publicUrl: config.publicUrl,
     trustedProxies: config.trustedProxies,
     basicLogin: config.basicLogin,
+    auditPublic: config.auditPublic,
     demo: config.demo,
     name: config.name,
     region: config.region,

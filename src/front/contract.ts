@@ -63,8 +63,10 @@ export interface OpenRequest<Id extends OperationId> {
   readonly body: BodyOf<Id>
   readonly headers: HeadersOf<Id>
   readonly origin: Origin
-  /** The header as it was sent; only `auth/login` has a use for it. */
+  /** The header as it was sent, for doors that take other tokens than those of OAuth 2. */
   readonly authorization: string | undefined
+  /** What follows in the address where its path in the contract ends with `{rest}`, decoded; else empty. */
+  readonly rest: string
 }
 export interface ClosedRequest<Id extends OperationId> extends OpenRequest<Id> {
   /** A client with a token of its own acts for the signer whose credential, or whose `userID`, the request names. */
@@ -140,7 +142,7 @@ export interface Operation {
   readonly path: string
   /** Answered by the OAuth 2 server. */
   readonly oauth: boolean
-  /** For operators, who have tokens of another kind. */
+  /** For operators alone, who have tokens of another kind. */
   readonly operators: boolean
   /** One of these scopes the access token must have; absent where nobody has to log in. */
   readonly scopes: readonly string[] | undefined
@@ -170,7 +172,7 @@ export function operationsOf(document: Document): Operation[] {
         method: method === 'get' ? 'GET' : 'POST',
         path,
         oauth,
-        operators: (operation.security ?? document.security).some(({ operator }) => operator !== undefined),
+        operators: isForOperators(operation.security ?? document.security),
         scopes: scopesOf(operation.security ?? document.security),
         malformedHeader: operation['x-malformed-header'],
         success,
@@ -195,6 +197,9 @@ function scopesOf(security: Document['security']): readonly string[] | undefined
   const scopes = security.flatMap(({ bearer }) => bearer ?? [])
   return scopes.length === 0 ? undefined : scopes
 }
+
+const isForOperators = (security: Document['security']) =>
+  security.length > 0 && security.every(({ operator }) => operator !== undefined)
 
 function successOf(document: Document, operation: OperationObject): [number, ResponseObject] {
   const successes = Object.entries(operation.responses).filter(([status]) => status.startsWith('2'))
@@ -236,8 +241,8 @@ type AnyDoor = { readonly handle: unknown } & (
   | (Pick<LookRequest, 'kind' | 'what'> & { readonly access: 'audited' })
 )
 
-/** As Fastify writes a path with parameters. */
-const routeOf = ({ path }: Operation) => path.replaceAll(/\{(\w+)\}/g, ':$1')
+/** As Fastify writes a path with parameters; `{rest}` holds slashes. */
+const routeOf = ({ path }: Operation) => path.replace(/\{rest\}$/, '*').replaceAll(/\{(\w+)\}/g, ':$1')
 
 /** The token before anything else is looked at; only what can be answered is asked of a worker, and then stands in the log. */
 function bindAudited(
@@ -298,6 +303,7 @@ function bind(
         body,
         origin: originOf(request),
         authorization,
+        rest: (request.params as { '*'?: string })['*'] ?? '',
         caller: alone ? await bearer.actingFor(caller, operation.names, body?.[operation.names]) : caller,
         byUserID: alone && operation.names === 'userID',
         bearer: authorization === undefined ? undefined : bearer.tokenOf(authorization),

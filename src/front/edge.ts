@@ -41,7 +41,12 @@ export function addressesOf(operations: readonly Operation[]): Addresses {
     .filter(({ path }) => path.includes('{'))
     .map((address) => ({
       address,
-      pattern: new RegExp(`^${address.path.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]+')}$`),
+      pattern: new RegExp(
+        `^${address.path
+          .replaceAll('.', '\\.')
+          .replace('{rest}', '.+')
+          .replaceAll(/\{\w+\}/g, '[^/]+')}$`,
+      ),
     }))
   return {
     find: (path) => addresses.get(path) ?? patterns.find(({ pattern }) => pattern.test(path))?.address,

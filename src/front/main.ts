@@ -62,11 +62,12 @@ export async function startFront(options: {
 }
 
 function configOf(settings: FrontSettings): FrontConfig {
-  const { publicUrl, trustedProxies, basicLogin, name, region, tls } = settings
+  const { publicUrl, trustedProxies, basicLogin, auditPublic, name, region, tls } = settings
   return {
     publicUrl,
     trustedProxies,
     basicLogin,
+    auditPublic,
     name,
     region,
     lang: LANG,

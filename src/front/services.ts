@@ -14,6 +14,8 @@ export interface FrontConfig {
   readonly trustedProxies: readonly string[]
   /** Whether `auth/login` takes passwords. */
   readonly basicLogin: boolean
+  /** Whether everybody may read the log's checkpoints and hashes. Entries are for auditors. */
+  readonly auditPublic: boolean
   /** At most 255 characters, as `info` tells it. */
   readonly name: string
   /** ISO 3166-1 alpha-2, upper case. */

@@ -16,6 +16,8 @@ export interface FrontSettings {
   readonly publicUrl: string
   readonly trustedProxies: readonly string[]
   readonly basicLogin: boolean
+  /** Whether everybody may read the log's checkpoints and hashes. */
+  readonly auditPublic: boolean
   readonly demo: boolean
   /** Shown by info. */
   readonly name: string

@@ -871,6 +871,90 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/audit/v1/log/checkpoint": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The newest checkpoint
+         * @description The log as files: with this address without its last part, whatever reads [C2SP tlog-tiles](https://c2sp.org/tlog-tiles)
+         *     reads it. The setting `PARAPH_AUDIT_PUBLIC` says whether checkpoints and hashes are for everybody; if not, an
+         *     auditor's token is needed, as it always is for entries. What an operator reads in a minute is one entry of the log.
+         */
+        get: operations["logCheckpoint"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/audit/v1/log/tile/{rest}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A tile of hashes, or a bundle of entries
+         * @description Those of the tree of the newest checkpoint; a partial one of any width up to what there is.
+         */
+        get: operations["logTile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/audit/v1/exports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin an export of the log
+         * @description What comes of it is read with the ticket, from `exports/read`, for an hour. It ends with the newest checkpoint that cuts
+         *     no commit of a writer in two, or with the one that is asked for. `paraph audit export` does all of this.
+         */
+        post: operations["auditExport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/audit/v1/exports/read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Read a page of an export
+         * @description Pages of at most a thousand items and about a megabyte. Each but the empty one, which is the last, tells its `last`,
+         *     which asks for the next as `after`.
+         */
+        post: operations["auditExportRead"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health/live": {
         parameters: {
             query?: never;
@@ -1602,6 +1686,54 @@ export interface components {
             /** @description The newest entry of each event about clocks. */
             clock: components["schemas"]["AuditEntry"][];
         };
+        AuditExport: {
+            /** @description Bearer token of `exports/read`. */
+            ticket: string;
+            /** @description Entries of the export. */
+            size: number;
+            /** @description The signed note of that size. */
+            checkpoint: string;
+            expiresAt: components["schemas"]["Instant"];
+        };
+        AuditExportRequest: {
+            /**
+             * @description Which part of the export (`docs/audit-format.md`).
+             * @enum {string}
+             */
+            part: "entries" | "openings" | "flushes" | "checkpoints" | "anchors";
+            /** @description Of the export. */
+            size: number;
+            /** @description The `last` of the page before. */
+            after?: number;
+        };
+        AuditExportPage: {
+            items: components["schemas"]["AuditExportItem"][];
+            last?: number;
+        };
+        /** @description Binary values are base64. */
+        AuditExportItem: {
+            idx: number;
+            leaf: string;
+        } | {
+            idx: number;
+            class: number;
+            seed: string;
+            /** @description JSON of names and values. */
+            fields: string;
+        } | {
+            boot: string;
+            no: number;
+            first: number;
+            body: string;
+            signature: string;
+        } | {
+            size: number;
+            note: string;
+        } | {
+            size: number;
+            /** @description RFC 3161 response. */
+            response: string;
+        };
         Live: {
             /** @constant */
             status: "live";
@@ -1952,6 +2084,10 @@ export type AuditLeaf = components['schemas']['AuditLeaf'];
 export type AuditOpening = components['schemas']['AuditOpening'];
 export type AuditStory = components['schemas']['AuditStory'];
 export type AuditSummary = components['schemas']['AuditSummary'];
+export type AuditExport = components['schemas']['AuditExport'];
+export type AuditExportRequest = components['schemas']['AuditExportRequest'];
+export type AuditExportPage = components['schemas']['AuditExportPage'];
+export type AuditExportItem = components['schemas']['AuditExportItem'];
 export type Live = components['schemas']['Live'];
 export type Readiness = components['schemas']['Readiness'];
 export type Part = components['schemas']['Part'];
@@ -3664,6 +3800,128 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             405: components["responses"]["OtherMethod"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    logCheckpoint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A signed note */
+            200: {
+                headers: {
+                    "Cache-Control"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            405: components["responses"]["OtherMethod"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    logTile: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description `<L>/<N>[.p/<W>]` for hashes, `entries/<N>[.p/<W>]` for entries, as tlog-tiles has it: `0/x001/234`, `entries/000.p/17`.
+                 *     Its slashes need not be encoded.
+                 */
+                rest: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The tile, or the bundle */
+            200: {
+                headers: {
+                    "Cache-Control"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            405: components["responses"]["OtherMethod"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    auditExport: {
+        parameters: {
+            query?: {
+                /** @description Entries of the checkpoint that it ends with. */
+                size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The export can be read */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditExport"];
+                };
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            405: components["responses"]["OtherMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["NotJson"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    auditExportRead: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AuditExportRequest"];
+            };
+        };
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditExportPage"];
+                };
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Unauthorized"];
+            405: components["responses"]["OtherMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["NotJson"];
             500: components["responses"]["Failed"];
             503: components["responses"]["Unavailable"];
         };

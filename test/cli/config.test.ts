@@ -52,6 +52,7 @@ test('nothing set is a demo on the loopback address', async (t) => {
     databaseUrl: undefined,
     samDatabaseUrl: undefined,
     basicLogin: true,
+    auditPublic: false,
     workers: 1,
     mail: undefined,
     sms: undefined,
@@ -98,6 +99,7 @@ test('production with all it needs', () => {
   assert.equal(config.demo, false)
   assert.equal(config.basicLogin, false)
   assert.equal(loadConfig({ ...PRODUCTION, PARAPH_BASIC_LOGIN: 'on' }, 'serve').basicLogin, true)
+  assert.equal(loadConfig({ ...PRODUCTION, PARAPH_AUDIT_PUBLIC: 'true' }, 'serve').auditPublic, true)
 })
 
 test('a front alone needs no device', () => {

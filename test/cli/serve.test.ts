@@ -124,7 +124,19 @@ test('a demo starts with nothing set, stops in order, and finds its own again', 
     ['PATH'],
   )
   assert.deepEqual(Object.keys(front?.settings ?? {}).sort(), [
-    ...['basicLogin', 'databaseUrl', 'demo', 'host', 'logLevel', 'name', 'node', 'port', 'publicUrl', 'region'],
+    ...[
+      'auditPublic',
+      'basicLogin',
+      'databaseUrl',
+      'demo',
+      'host',
+      'logLevel',
+      'name',
+      'node',
+      'port',
+      'publicUrl',
+      'region',
+    ],
     ...['samSockets', 'trustedProxies'],
   ])
   assert.match(String(front?.settings.databaseUrl), /^postgres:\/\/paraph_front:/)

@@ -19,6 +19,7 @@ export const CONFIG: FrontConfig = {
   publicUrl: 'https://sign.example.test',
   trustedProxies: [],
   basicLogin: true,
+  auditPublic: false,
   name: 'Paraph',
   region: 'PL',
   lang: 'en',

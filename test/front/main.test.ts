@@ -38,6 +38,7 @@ const start = (change: Partial<FrontSettings> = {}) =>
       publicUrl: CONFIG.publicUrl,
       trustedProxies: [],
       basicLogin: true,
+      auditPublic: false,
       demo: true,
       name: CONFIG.name,
       region: CONFIG.region,

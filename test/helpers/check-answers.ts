@@ -53,7 +53,7 @@ function describedAt(
 ): { pointer: string; response: ResponseObject } | undefined {
   const edge = EDGE[status]
   if (request.is404) return edge === undefined ? undefined : located(`#/x-edge/${edge}`, document['x-edge'][edge])
-  const path = (request.routeOptions.url ?? '').replaceAll(/:(\w+)/g, '{$1}')
+  const path = (request.routeOptions.url ?? '').replace('*', '{rest}').replaceAll(/:(\w+)/g, '{$1}')
   const method = request.method === 'POST' ? 'post' : 'get'
   const response = document.paths[path]?.[method]?.responses[String(status)]
   if (response === undefined) return undefined

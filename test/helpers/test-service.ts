@@ -260,6 +260,7 @@ export class TestService {
       publicUrl: this.publicUrl,
       trustedProxies: [],
       basicLogin: true,
+      auditPublic: false,
       demo: true,
       name: 'Paraph test',
       region: 'PL',

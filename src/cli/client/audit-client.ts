@@ -39,9 +39,9 @@ export class AuditClient {
    * @throws CscError
    */
   async begin(token: string, size: number | undefined): Promise<Export> {
-    const body = size === undefined ? {} : { size }
+    const method = size === undefined ? 'exports' : `exports?size=${size}`
     // A service that is not there at all is told at once.
-    const answer = await this.#ask('exports', token, body, ({ status }) => status !== undefined)
+    const answer = await this.#ask(method, token, {}, ({ status }) => status !== undefined)
     const { ticket, size: given, checkpoint } = object(answer.body) ?? {}
     if (typeof ticket !== 'string' || !Number.isSafeInteger(given) || typeof checkpoint !== 'string')
       throw unexpected('exports', answer)
@@ -49,19 +49,19 @@ export class AuditClient {
   }
 
   /** Everything of one part, in its order; the next page is on its way while one is used. @throws CscError */
-  async *read(ticket: string, part: ExportPart): AsyncGenerator<Record<string, unknown>> {
-    let ahead: Promise<Page> | undefined = this.#page(ticket, part, undefined)
+  async *read(begun: Export, part: ExportPart): AsyncGenerator<Record<string, unknown>> {
+    let ahead: Promise<Page> | undefined = this.#page(begun, part, undefined)
     while (ahead !== undefined) {
       const { items, last }: Page = await ahead
-      ahead = last === undefined ? undefined : this.#page(ticket, part, last)
+      ahead = last === undefined ? undefined : this.#page(begun, part, last)
       // Whoever stops reading leaves one that may fail.
       ahead?.catch(() => undefined)
       yield* items
     }
   }
 
-  async #page(ticket: string, part: ExportPart, after: number | undefined): Promise<Page> {
-    const answer = await this.#ask('exports/read', ticket, { part, ...(after === undefined ? {} : { after }) })
+  async #page({ ticket, size }: Export, part: ExportPart, after: number | undefined): Promise<Page> {
+    const answer = await this.#ask('exports/read', ticket, { part, size, ...(after === undefined ? {} : { after }) })
     const { items, last } = object(answer.body) ?? {}
     const known = Array.isArray(items) ? items.map(object) : []
     const whole = Array.isArray(items) && known.every((item) => item !== undefined)

@@ -12,15 +12,15 @@ type Item = Readonly<Record<string, unknown>>
  */
 export function exportSource(
   client: AuditClient,
-  { ticket, checkpoint }: Export,
+  begun: Export,
   options: { readonly openings: boolean; readonly told: (done: number) => void },
 ): PackSource {
-  const leaves = client.read(ticket, 'entries')
+  const leaves = client.read(begun, 'entries')
   async function* part<Made>(name: ExportPart, make: (item: Item) => Made): AsyncGenerator<Made> {
-    for await (const item of client.read(ticket, name)) yield make(item)
+    for await (const item of client.read(begun, name)) yield make(item)
   }
   return {
-    checkpoint,
+    checkpoint: begun.checkpoint,
     async entries(from, to) {
       const entries: Buffer[] = []
       for (let index = from; index < to; index++) {
