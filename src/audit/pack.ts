@@ -1,9 +1,9 @@
 import { createHash, hash } from 'node:crypto'
-import { mkdir, open, readdir } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { parseCheckpoint, parseNote } from '../tlog/note.js'
 import { encodeBundle, GrowingTree, TILE_WIDTH, type Tile, tilePath } from '../tlog/tiles.js'
-import { HASH_BYTES, leafHash, sameHash } from '../tlog/tree.js'
+import { HASH_BYTES, type Hash, leafHash, sameHash } from '../tlog/tree.js'
 
 /** What a pack is written from. Each is read once, from the beginning to the end, and only what is asked for. */
 export interface PackSource {
@@ -53,7 +53,14 @@ export async function writePack(folder: string, source: PackSource): Promise<{ s
   await mkdir(folder, { recursive: true, mode: PRIVATE.folder })
   if ((await readdir(folder)).length > 0) throw new Error(`${folder} is not empty`)
   const files = new PackFiles(folder)
+  try {
+    return await writeParts(files, source, size, root)
+  } finally {
+    await files.close()
+  }
+}
 
+async function writeParts(files: PackFiles, source: PackSource, size: number, root: Hash): Promise<{ size: number }> {
   const tree = await writeEntries(files, source, size)
   if (!sameHash(tree.root(), root)) throw new Error('the entries do not make the tree of the checkpoint')
   await files.lines('openings.jsonl', source.openings(), openingLine)
@@ -111,6 +118,7 @@ class PackFiles {
   readonly #hashes = new Map<string, string>()
   readonly #folders = new Set<string>()
   readonly #writing = new Set<Promise<void>>()
+  readonly #growing = new Set<FileHandle>()
   #failure: unknown
 
   constructor(folder: string) {
@@ -137,6 +145,7 @@ class PackFiles {
   /** A file that grows. */
   async open(path: string): Promise<{ append(bytes: Uint8Array): Promise<void>; close(): Promise<void> }> {
     const file = await open(join(this.#folder, path), 'wx', PRIVATE.file)
+    this.#growing.add(file)
     const sha256 = createHash('sha256')
     return {
       append: async (bytes) => {
@@ -145,6 +154,7 @@ class PackFiles {
       },
       close: async () => {
         await file.sync()
+        this.#growing.delete(file)
         await file.close()
         this.#hashes.set(path, sha256.digest('hex'))
       },
@@ -175,6 +185,12 @@ class PackFiles {
       .map(([path, sha256]) => `${sha256}  ${path}\n`)
     await this.#write('MANIFEST', Buffer.from(manifest.join('')))
     await syncFolder(this.#folder)
+  }
+
+  /** Nothing of it is open or under way any more, whole or not. */
+  async close(): Promise<void> {
+    await Promise.all(this.#writing)
+    for (const file of this.#growing) await file.close()
   }
 
   async #write(path: string, bytes: Uint8Array): Promise<void> {

@@ -465,7 +465,6 @@ describe('a front that was taken over', () => {
         'select fields from audit.opening_0',
         'select * from audit.op_index',
         'select * from audit.look',
-        'select * from audit.checkpoint',
         `select audit.require_look('x', 'read')`,
         'select audit.time_of(0)',
         `select audit.index_at(now(), 1)`,

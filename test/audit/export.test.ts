@@ -143,13 +143,15 @@ describe('a service at work', () => {
     const config = await discover(service, await register(service))
     await service.moveClock(30_000)
     const passkey = await newPasskey(service, byPasskey)
-    for (const signer of [byCode, byPasskey]) {
-      const hashes = service.digests(randomUUID(), randomUUID())
-      const { url, verifier } = await requestUrl(config, {
-        ...{ scope: 'credential', credentialID: signer.credential, numSignatures: '2' },
-        ...{ hashes: hashes.map((hash) => Buffer.from(hash, 'base64').toString('base64url')).join() },
+    const wish = ({ credential }: { credential: string }, hashes: string[]) =>
+      requestUrl(config, {
+        ...{ scope: 'credential', credentialID: credential, numSignatures: String(hashes.length) },
+        hashes: hashes.map((hash) => Buffer.from(hash, 'base64').toString('base64url')).join(),
         hashAlgorithmOID: '2.16.840.1.101.3.4.2.1',
       })
+    for (const signer of [byCode, byPasskey]) {
+      const hashes = service.digests(randomUUID(), randomUUID())
+      const { url, verifier } = await wish(signer, hashes)
       const back =
         signer === byCode
           ? await answer(service, url, { signer, front: 1 })
@@ -165,11 +167,7 @@ describe('a service at work', () => {
       )
       assert.equal(status, 200, JSON.stringify(body))
     }
-    const { url } = await requestUrl(config, {
-      scope: 'credential',
-      credentialID: byCode.credential,
-      numSignatures: '1',
-    })
+    const { url } = await wish(byCode, service.digests(randomUUID()))
     const { url: back } = await answer(service, url, { signer: byCode, no: true, code: service.code(byCode) })
     assert.equal(back.searchParams.get('error'), 'access_denied')
     const wrong = { ...byCode, password: 'another password' }

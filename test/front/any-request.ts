@@ -43,8 +43,9 @@ export const operations: readonly FuzzedOperation[] = Object.entries(document.pa
 
 /** The header of whoever may ask for this. */
 export function rightFor(known: Known, { operation }: FuzzedOperation): string {
-  const [security] = operation.security ?? []
-  return known.right[security?.operator === undefined ? (security?.bearer?.[0] ?? 'service') : 'auditor'] as string
+  const [security = {}] = operation.security ?? []
+  const { operator, ticket, bearer: [scope = 'service'] = [] } = security
+  return known.right[operator !== undefined ? 'auditor' : ticket !== undefined ? 'ticket' : scope] as string
 }
 
 const A = digestOf('a')
@@ -68,6 +69,10 @@ const MEANT: Readonly<Record<string, readonly unknown[]>> = {
   signer: ['signer@example.test', '01980000-0000-7000-8000-000000000001'],
   digest: [A, B],
   event: ['sign.intent', 'sign'],
+  rest: ['0/000.p/1', 'entries/000.p/1'],
+  part: ['entries', 'openings', 'flushes', 'checkpoints', 'anchors'],
+  size: [1],
+  after: [0, 1],
   cursor: ['0', '7', '999999999999999'],
   limit: ['1', '500'],
 }

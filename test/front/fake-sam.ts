@@ -96,6 +96,9 @@ export class FakeSam {
 /** Token of an auditor, as this worker has it. */
 export const AUDITOR = 'the-token-of-an-auditor'
 
+/** What it gives out to him. */
+export const TICKETS = { read: Buffer.alloc(32), export: Buffer.alloc(32, 1) }
+
 const HEALTHY: Partial<Replies> = {
   login: ({ rememberMe }) => ({
     accessToken: 'access',
@@ -156,9 +159,9 @@ const HEALTHY: Partial<Replies> = {
   }),
   frontSecret: () => ({ secret: Buffer.alloc(32, 7).toString('base64') }),
   collect: () => ({ sad: 'sad', expiresIn: 180 }),
-  look: ({ token }) => {
+  look: ({ token, kind }) => {
     if (token !== AUDITOR) throw new ServiceError('operator_unknown')
-    return { ticket: Buffer.alloc(32).toString('base64'), size: 0, expiresAt: new Date().toISOString() }
+    return { ticket: TICKETS[kind].toString('base64'), size: 0, expiresAt: new Date().toISOString() }
   },
   announce: () => ({}),
   health: () => ({ device: true, database: true, clock: true, log: true, demo: true }),

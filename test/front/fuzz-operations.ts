@@ -7,7 +7,7 @@ import { type ErrorCode, ServiceError } from '../../src/errors.js'
 import { isRequestOf } from '../../src/sam/verb-schemas.js'
 import { leafHash } from '../../src/tlog/tree.js'
 import { type AnyRequest, anyRequest, type FuzzedOperation, type Known, rightFor } from './any-request.js'
-import { AUDITOR } from './fake-sam.js'
+import { AUDITOR, TICKETS } from './fake-sam.js'
 import type { TestFront } from './helpers.js'
 
 /** What a worker may refuse each verb for, as far as the front has to tell it. */
@@ -35,6 +35,7 @@ export async function knownTo(front: TestFront): Promise<Known> {
     operations: [await seedLog(front)],
     right: {
       auditor: `Bearer ${AUDITOR}`,
+      ticket: `Bearer ${TICKETS.export.toString('base64url')}`,
       service: `Bearer ${token}`,
       'credential-creation': await bearer({ scope: 'credential-creation' }),
       'credential-deletion': await bearer({ scope: 'credential-deletion' }),
@@ -49,7 +50,7 @@ export async function knownTo(front: TestFront): Promise<Known> {
   }
 }
 
-/** One entry, and the ticket that this worker gives out. @returns its operation */
+/** One entry, with the tree over it, and the tickets that this worker gives out. @returns its operation */
 async function seedLog({ seed }: TestFront): Promise<string> {
   const op = '01980000-0000-7000-8000-00000000000a'
   const fields = {
@@ -74,10 +75,15 @@ async function seedLog({ seed }: TestFront): Promise<string> {
     `insert into paraph.operator (id, name, role, token_hash, binding) values ($1, 'a', 'auditor', sha256('a'), '')`,
     [op],
   )
-  await seed.query(
-    `insert into audit.look (hash, operator_id, kind, size, expires_at) values ($1, $2, 'read', 1, 'infinity')`,
-    [hash('sha256', Buffer.alloc(32), 'buffer'), op],
-  )
+  await seed.query('insert into audit.head (id, size) values (1, 1)')
+  await seed.query('insert into audit.tile (level, n, width, data) values (0, 0, 1, $1)', [leafHash(leaf)])
+  await seed.query(`insert into audit.checkpoint (size, root, note) values (1, $1, 'note')`, [leafHash(leaf)])
+  for (const [kind, ticket] of Object.entries(TICKETS)) {
+    await seed.query(
+      `insert into audit.look (hash, operator_id, kind, size, expires_at) values ($1, $2, $3, 1, 'infinity')`,
+      [hash('sha256', ticket, 'buffer'), op, kind],
+    )
+  }
   return op
 }
 
