@@ -20,6 +20,7 @@ const leaves = commandsOf(createProgram(false), 'paraph')
 test('the stable names are there', () => {
   const names = leaves.map(({ path }) => path.slice('paraph '.length)).sort()
   assert.deepEqual(names, [
+    'audit erase',
     'audit export',
     'audit init',
     'audit key',
