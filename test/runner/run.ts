@@ -28,6 +28,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { startTestServer } from '../helpers/temp-database.js'
+import { makeFsck } from './go.js'
 import { leakFinder, parseSecrets } from './leaks.js'
 import { makePython } from './python.js'
 import type { TestResult } from './reporter.js'
@@ -70,7 +71,9 @@ process.exitCode = await main()
 
 async function main(): Promise<number> {
   const missing = await missingRequirements()
-  if (interop) await makePython().catch((error: unknown) => missing.push(String(error)))
+  if (interop) {
+    for (const make of [makePython, makeFsck]) await make().catch((error: unknown) => missing.push(String(error)))
+  }
   if (missing.length > 0) {
     print([...missing, '', '0 passed, 1 failed'])
     return 1
