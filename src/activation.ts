@@ -72,6 +72,16 @@ export interface Account {
   readonly replacementFrom?: string
 }
 
+/** An entry of the log and its openings. */
+export interface ReceiptParts {
+  pending?: never
+  index: number
+  /** Base64. */
+  leaf: string
+  /** Those that were not erased: the seed in base64url, and JSON of its fields. */
+  openings: { class: number; seed: string; fields: string }[]
+}
+
 export type ApprovalKind = 'service' | 'credential' | 'creation' | 'deletion'
 
 /** What a token of an approval is good for (CSC API v2.2 §8.2.2). */
@@ -250,8 +260,13 @@ export interface FrontVerbs {
       /** The client's name for this request: whoever sends it again under it gets the same signatures. */
       retryKey?: string
     }
-    /** Base64, in the order of the digests. */
-    response: { operation: string; signatures: string[] }
+    /** Base64, in the order of the digests; `receipt` says where the log has the outcome. */
+    response: { operation: string; signatures: string[]; receipt: { origin: string; index: number; leafHash: string } }
+  }
+  /** An entry of a signing with what opens it, for who asked for the signing, once a signed checkpoint covers it. */
+  receipt: {
+    request: { origin: Origin; bearer: string; operation: string; phase: 'intent' | 'outcome' }
+    response: ReceiptParts | { pending: true; index?: number }
   }
   /** What a signer shall be asked on our own pages: by an OAuth client, or by a session that gets a handle. */
   requestApproval: {

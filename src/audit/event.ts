@@ -140,6 +140,7 @@ export const EVENTS = {
     opens: ['actor', 'client', 'signer', 'credential', 'certificate', 'key', 'session', 'authorization'],
   },
   'access.refused': { ev: 130, phase: 'single', opens: ['actor', 'client'], front: true },
+  'receipt.given': { ev: 131, phase: 'single', opens: ['actor', 'client', 'signer', 'session'] },
   'client.created': { ev: 140, phase: 'single', opens: ['actor', 'client'] },
   'client.disabled': { ev: 141, phase: 'single', opens: ['actor', 'client'] },
   'client.rotated': { ev: 142, phase: 'single', opens: ['actor', 'client'] },

@@ -4,10 +4,13 @@ import { type Client, openClient } from '../db/pool.js'
 import { ServiceError } from '../errors.js'
 import type { EncodedFlush, LogItem, Sequence } from './sequence.js'
 
-/** What became of an appended item: its index, and 0 or the reason why its alternative stands there (paraph.flush). */
+/** What became of an appended item. */
 export interface Appended {
   readonly idx: number
+  /** 0, or the reason why its alternative stands there (paraph.flush). */
   readonly why: number
+  /** Of the leaf that stands there, as its writer made it. */
+  readonly leafHash: Uint8Array
 }
 
 export interface GroupCommitOptions<Guard> {
@@ -33,6 +36,11 @@ const MAX_ITEMS = 512
 const MAX_BYTES = 1024 * 1024
 const MAX_WAITING = 4096
 const RECONNECT_MS = 150
+
+/** With the one of the two leaves that item `i` of a flush brought which stands in the log. */
+function standing({ lh, altLh }: EncodedFlush, i: number, { idx, why }: Pick<Appended, 'idx' | 'why'>): Appended {
+  return { idx, why, leafHash: (why === 0 ? lh[i] : altLh[i]) as Uint8Array }
+}
 
 const unavailable = (cause?: unknown) => new ServiceError('unavailable', { retryAfter: 1, cause })
 
@@ -137,7 +145,7 @@ export class GroupCommit<Guard> {
       )
       this.#options.sequence.committed(batch.length)
       batch.forEach((waiting, i) => {
-        waiting.resolve(rows[i] as Appended)
+        waiting.resolve(standing(flush, i, rows[i] as Pick<Appended, 'idx' | 'why'>))
       })
     } catch (error) {
       if (isConnectionError(error)) {
@@ -191,7 +199,7 @@ export class GroupCommit<Guard> {
         this.#doubt = undefined
         return this.#requeue(doubt.batch, unavailable())
       }
-      const standing =
+      const found =
         doubt.batch.length === 0
           ? []
           : (
@@ -204,9 +212,9 @@ export class GroupCommit<Guard> {
       this.#doubt = undefined
       for (const waiting of doubt.batch) {
         const at = doubt.flush.op.indexOf(waiting.item.op)
-        const row = standing.find(({ op }) => op === waiting.item.op) as { ev: number; idx: number } | undefined
+        const row = found.find(({ op }) => op === waiting.item.op) as { ev: number; idx: number } | undefined
         if (row === undefined) waiting.reject(unavailable())
-        else waiting.resolve({ idx: row.idx, why: row.ev === doubt.flush.ev[at] ? 0 : 8 })
+        else waiting.resolve(standing(doubt.flush, at, { idx: row.idx, why: row.ev === doubt.flush.ev[at] ? 0 : 8 }))
       }
     } catch {
       this.#drop(client)

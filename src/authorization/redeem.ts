@@ -78,7 +78,7 @@ export async function redeem(
     throw error
   }
 
-  const why = await services.log.guarded(
+  const { why } = await services.log.guarded(
     { ...common, type: 'sign.intent', outcome: 'ok' },
     { ...common, type: 'sign.denied', outcome: 'refused', why: 'refused_at_spending' },
     {

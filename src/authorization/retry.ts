@@ -13,6 +13,12 @@ export interface RetryName {
   readonly body: Uint8Array
 }
 
+/** Where an entry stands in the log. */
+export interface LogPlace {
+  readonly index: number
+  readonly leafHash: Uint8Array
+}
+
 /** What became of an earlier request under the same key. */
 export interface Earlier {
   readonly operation: OperationId
@@ -21,6 +27,8 @@ export interface Earlier {
   readonly signatures: Uint8Array | null
   /** An outcome may still come. */
   readonly open: boolean
+  /** Of the outcome, where signatures were released. */
+  readonly outcome: LogPlace | undefined
 }
 
 /** The name of this request, if it has one. Everything that decides what is signed, and by whose agreement, is in its body. */
@@ -43,14 +51,15 @@ export function retryName(
 }
 
 /**
- * The encrypted signatures of the same request.
+ * The encrypted signatures of the same request, and where the log says that they were released.
  * @throws ServiceError `retry_contradicts`, `retry_in_progress`, `retry_spent`
  */
-export function requireReleased(earlier: Earlier, retry: RetryName): Uint8Array {
+export function requireReleased(earlier: Earlier, retry: RetryName): { kept: Uint8Array; outcome: LogPlace } {
   if (!Buffer.from(earlier.body).equals(retry.body)) throw new ServiceError('retry_contradicts')
   if (earlier.open) throw retryInProgress()
-  if (earlier.signatures === null) throw new ServiceError('retry_spent')
-  return earlier.signatures
+  const { signatures: kept, outcome } = earlier
+  if (kept === null || outcome === undefined) throw new ServiceError('retry_spent')
+  return { kept, outcome }
 }
 
 export function retryInProgress(): ServiceError {

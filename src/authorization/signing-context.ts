@@ -70,6 +70,8 @@ type Row = TokenRow & {
   r_signatures: Uint8Array | null
   r_state: number | null
   r_deadline: Date | null
+  r_index: number | null
+  r_leaf_hash: Uint8Array | null
   a_approval: ApprovalId | null
 } & Omit<Authorization & Counters, 'id' | 'signer_id' | 'client_id' | 'session_id' | 'approval_id'>
 
@@ -162,7 +164,8 @@ export class SigningContexts {
                    a.signer_id as a_signer, a.client_id as a_client, a.credential_id, a.session_id as a_session, a.sad_hash, a.kind,
                    a.digest_algorithm, a.digests, a.total, a.used, a.evidence, a.expires_at, a.revoked_at, a.session_wide, a.via,
                    a.approval_id as a_approval, a.binding,
-                   r.op as r_op, r.body_hash as r_body, r.signatures as r_signatures, n.state as r_state, n.deadline as r_deadline
+                   r.op as r_op, r.body_hash as r_body, r.signatures as r_signatures, n.state as r_state, n.deadline as r_deadline,
+                   o.idx as r_index, (select e.lh from audit.entry e where e.idx = o.idx) as r_leaf_hash
                  from unnest($1::bytea[], $2::bytea[], $3::uuid[], $4::bytea[]) with ordinality as q (token, sad, credential, key, ord)
                  left join paraph.token t on t.hash = q.token ${TOKEN_JOINS}
                  left join paraph.credential c on c.id = q.credential and (c.signer_id = t.signer_id or t.signer_id is null)
@@ -171,6 +174,7 @@ export class SigningContexts {
                    and r.signer_id = coalesce(t.signer_id, c.signer_id)
                    and r.credential_id = q.credential and r.expires_at > paraph.now()
                  left join paraph.signing n on n.op = r.op
+                 left join audit.op_index o on o.op = r.op and o.ph = 2
                  order by q.ord`,
           values: [
             batch.map((q) => q.token),
@@ -243,7 +247,9 @@ function authorizationOf(row: Row): (Authorization & Counters) | undefined {
 
 function earlierOf(row: Row): Earlier | undefined {
   const { r_op: operation, r_body: body, r_signatures: signatures, r_state, r_deadline, now } = row
+  const { r_index: index, r_leaf_hash: leafHash } = row
   if (operation === null) return undefined
   const open = r_state === 0 && r_deadline !== null && r_deadline.getTime() > now.getTime()
-  return { operation, body, signatures: r_state === 1 ? signatures : null, open }
+  const outcome = index === null || leafHash === null ? undefined : { index, leafHash }
+  return { operation, body, signatures: r_state === 1 ? signatures : null, open, outcome }
 }

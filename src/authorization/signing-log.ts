@@ -1,6 +1,6 @@
 import type { Boot } from '../audit/boot.js'
 import type { AuditEvent } from '../audit/event.js'
-import { GroupCommit } from '../audit/group-commit.js'
+import { type Appended, GroupCommit } from '../audit/group-commit.js'
 import { entryValues, logItem, openingValues, Sequence } from '../audit/sequence.js'
 import type { Clock } from '../clock.js'
 import type { AuthorizationId, ClientId, CredentialId, SessionId, SignerId } from '../ids.js'
@@ -64,10 +64,13 @@ export class SigningLog {
   readonly #commits: GroupCommit<Guard>
   readonly #clock: Clock
   readonly boot: Boot
+  /** The name of the log. */
+  readonly origin: string
 
-  constructor(options: { url: string; boot: Boot; clock: Clock }) {
+  constructor(options: { url: string; boot: Boot; clock: Clock; origin: string }) {
     this.#clock = options.clock
     this.boot = options.boot
+    this.origin = options.origin
     this.#commits = new GroupCommit<Guard>({
       url: options.url,
       sequence: new Sequence(options.boot, options.clock),
@@ -123,11 +126,10 @@ export class SigningLog {
    * `event` if the guard holds at the moment of commit, else `alternative`, which must have the same openings; both under
    * the operation of `event`. Durable when it resolves.
    * @param persistUntil `performance.now()` until which a lost database is waited for; absent: refuse at once
-   * @returns 0, or the reason (`FLUSH_REASON`) why the alternative stands
+   * @returns where it stands, and 0 or the reason (`FLUSH_REASON`) why the alternative does
    */
-  async guarded(event: AuditEvent, alternative: AuditEvent, guard: Guard, persistUntil?: number): Promise<number> {
-    const { why } = await this.#commits.append(logItem(event, this.#clock.now(), alternative), guard, persistUntil)
-    return why
+  guarded(event: AuditEvent, alternative: AuditEvent, guard: Guard, persistUntil?: number): Promise<Appended> {
+    return this.#commits.append(logItem(event, this.#clock.now(), alternative), guard, persistUntil)
   }
 
   close(): Promise<void> {

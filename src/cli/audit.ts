@@ -15,6 +15,7 @@ import { registerAuditErase } from './audit-erase.js'
 import { registerAuditExport } from './audit-export.js'
 import { registerAuditKey } from './audit-key.js'
 import { registerAuditVerify } from './audit-verify.js'
+import { registerAuditVerifyReceipt } from './audit-verify-receipt.js'
 import { NotInteractiveError, processTerminal } from './client/terminal.js'
 import { requireDevice } from './device-setting.js'
 import { describeFailure } from './failure.js'
@@ -66,6 +67,7 @@ export function registerAudit(program: Command): void {
   registerAuditKey(audit)
   registerAuditExport(audit)
   registerAuditVerify(audit)
+  registerAuditVerifyReceipt(audit)
   registerAuditErase(audit)
 }
 

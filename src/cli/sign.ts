@@ -2,12 +2,14 @@ import { resolve } from 'node:path'
 import { type Command, CommanderError } from 'commander'
 import { ConfigError, loadConfig } from '../config.js'
 import { DIGEST_OID, signatureOid } from '../pki/algorithm.js'
+import type { TrustPolicy } from '../tlog/policy.js'
 import type { Choice } from './client/choose-credential.js'
 import { CscClient } from './client/csc-client.js'
 import { CscError } from './client/csc-error.js'
 import { readDemoProfile } from './client/demo-profile.js'
 import { readDigests } from './client/digest-file.js'
 import { reasonOf } from './client/reason.js'
+import { demoPolicy, readPolicy } from './client/receipt.js'
 import { type FileResult, type SigningTools, signDigests, signFiles } from './client/sign-files.js'
 import { demoAccount, personalAccount, type SecretSources, type SignerAccount } from './client/signer-account.js'
 import { SigningSession } from './client/signing-session.js'
@@ -19,6 +21,7 @@ interface SignOptions extends SecretSources {
   readonly url?: string
   readonly login?: string
   readonly credential?: string
+  readonly policy?: string
   readonly demo?: true
   readonly force?: true
   readonly json?: true
@@ -28,6 +31,10 @@ const HELP = `
 Writes FILE.p7s beside each FILE: a detached signature (CMS, CAdES-B) that openssl cms -verify and others accept. The
 files stay here, only digests travel. One one-time code covers as many files as the credential allows at once. Each
 signature is verified before it appears under its name.
+
+A service that keeps a log like ours gives a receipt, FILE.tlog-proof: it proves for good that the log
+has the signing. It is verified with the keys in the policy (C2SP tlog-policy, a line \`log KEY\`); a signature
+counts without one, too.
 
 With --hash-file the digests in F, one a line in hexadecimal or base64, are signed, and the bare signatures are printed
 in base64, in the same order.
@@ -56,6 +63,7 @@ export function registerSign(program: Command, terminal: Terminal = processTermi
     .option('--password-file <F>', 'read the password from F')
     .option('--code-file <F>', 'read the one-time code from F')
     .option('--pin-file <F>', 'read the PIN from F')
+    .option('--policy <F>', 'whom to trust about the log, for receipts; --demo brings its own')
     .option('--demo', 'sign as the signer of the demo that was started in this folder')
     .option('--force', 'replace signatures that are there already')
     .option('--json', 'print the result as JSON')
@@ -77,6 +85,7 @@ async function sign(files: string[], options: SignOptions, command: Command, ter
       credentialId: options.credential,
       anyCredential: options.demo === true,
       clock: terminal,
+      policy: policyOf(options, terminal),
       progress: many && !options.json ? (text) => terminal.progress(text) : () => undefined,
       chosen: (choice) => report.chosen(choice),
     }
@@ -112,6 +121,11 @@ function requireSense(files: string[], options: SignOptions, command: Command): 
   }
 }
 
+function policyOf({ policy, demo }: SignOptions, terminal: Terminal): TrustPolicy | undefined {
+  if (policy !== undefined) return readPolicy(policy)
+  return demo ? demoPolicy(loadConfig(terminal.env).keys) : undefined
+}
+
 function accountOf(options: SignOptions, terminal: Terminal): SignerAccount {
   if (options.login !== undefined) return personalAccount(options.login, options, terminal)
   return demoAccount(readDemoProfile(loadConfig(terminal.env).keys), options, terminal)
@@ -124,6 +138,12 @@ function clientOf(options: SignOptions, command: Command, terminal: Terminal): C
     if (error instanceof RangeError) command.error(`error: ${error.message}`, USAGE)
     throw error
   }
+}
+
+function receiptInWords(result: Extract<FileResult, { signature: string }>): string | undefined {
+  if (result.receipt === undefined) return result.noReceipt && `no receipt: ${result.noReceipt}`
+  const unverified = result.verified ? '' : '; not verified: name whom to trust with --policy'
+  return `receipt of the log, ${result.receipt}${unverified}`
 }
 
 /** Tells what happened: line by line as it happens, or as one JSON object at the end. */
@@ -149,7 +169,11 @@ class Report {
     if ('error' in result) this.#failed = true
     if (this.#json !== undefined) return
     if ('error' in result) this.#terminal.note(`${result.file}: NOT signed: ${result.error}`)
-    else this.#terminal.out(`${result.file}: signed and verified, ${result.signature}`)
+    else {
+      this.#terminal.out(`${result.file}: signed and verified, ${result.signature}`)
+      const what = receiptInWords(result)
+      if (what !== undefined) this.#terminal.note(`${result.file}: ${what}`)
+    }
   }
 
   signature(signature: Uint8Array): void {

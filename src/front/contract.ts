@@ -58,10 +58,11 @@ export class Answer<Body> {
   }
 }
 
-/** What a door gets: the checked body and headers, and where the request came from. */
+/** What a door gets: the checked body, headers and parameters, and where the request came from. */
 export interface OpenRequest<Id extends OperationId> {
   readonly body: BodyOf<Id>
   readonly headers: HeadersOf<Id>
+  readonly parameters: ParametersOf<Id>
   readonly origin: Origin
   /** The header as it was sent, for doors that take other tokens than those of OAuth 2. */
   readonly authorization: string | undefined
@@ -70,7 +71,7 @@ export interface OpenRequest<Id extends OperationId> {
 }
 export interface ClosedRequest<Id extends OperationId> extends OpenRequest<Id> {
   /** A client with a token of its own acts for the signer whose credential, or whose `userID`, the request names. */
-  readonly caller: Id extends `${string}AuthRevoke` ? Bearer : Caller
+  readonly caller: Id extends `${string}AuthRevoke` | 'auditReceipt' ? Bearer : Caller
   readonly bearer: string
   /** Whether it was `userID` that named the signer. */
   readonly byUserID: boolean
@@ -295,11 +296,14 @@ function bind(
     handler: async (request, reply) => {
       const { authorization } = request.headers
       const headers = operation.checkHeaders(request.headers)
+      // CSC knows no parameters in an address, and what a client puts there is not looked at.
+      const parameters = operation.path.includes('{') ? operation.checkParameters(request.query, request.params) : {}
       const body = bodyOf(operation, request.body)
       const { caller } = request
       const alone = caller !== undefined && operation.names !== undefined && !isCaller(caller)
       const result = await handle({
         headers,
+        parameters,
         body,
         origin: originOf(request),
         authorization,
@@ -342,7 +346,7 @@ function bodyOf(operation: Operation, body: unknown): Record<string, unknown> | 
 
 function send(reply: FastifyReply, { mediaType }: Operation, status: number, body: unknown): FastifyReply {
   reply.code(status)
-  if (mediaType === undefined) return reply.send()
+  if (mediaType === undefined || body === undefined) return reply.send()
   reply.header(
     'content-type',
     mediaType.startsWith('text/') || mediaType.endsWith('json') ? `${mediaType}; charset=utf-8` : mediaType,

@@ -1,4 +1,5 @@
 import { auditDoors } from './audit/doors.js'
+import { receiptDoors } from './audit/receipt.js'
 import type { BearerCheck } from './bearer.js'
 import type { Doors, Operation } from './contract.js'
 import { loginDoors } from './csc/auth-login.js'
@@ -43,6 +44,7 @@ export function allDoors(
     ...createDoors(services, health),
     ...deleteDoors(services),
     ...signHashDoors(services),
+    ...receiptDoors(services),
     ...sessionDoors(services, bearer),
     ...auditDoors(services),
     ...pageDoors(contract, health),

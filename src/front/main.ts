@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import { type Clock, systemClock } from '../clock.js'
 import { AnnouncedLog } from './announced-log.js'
 import { buildApp } from './app.js'
+import { watchCheckpoints } from './audit/checkpoint-watch.js'
 import { openAuditorsDatabase, openDatabase } from './database.js'
 import { frontReads } from './reads.js'
 import { createSamClient } from './sam-client.js'
@@ -26,16 +27,18 @@ export async function startFront(options: {
   const database = openDatabase({ url, logger })
   const auditors = openAuditorsDatabase(url)
   const sessions = watchSessions({ url, logger })
+  const db = frontReads(database)
+  const checkpoints = watchCheckpoints({ url, db, logger })
   const sam = createSamClient({ sockets: settings.samSockets, logger })
   const log = new AnnouncedLog({ url, node, clock, sam })
   const disconnect = async () => {
     await log.close()
-    await Promise.all([sam.close(), sessions.close(), database.close(), auditors.close()])
+    await Promise.all([sam.close(), sessions.close(), checkpoints.close(), database.close(), auditors.close()])
   }
   try {
     const app = buildApp({
       config: configOf(settings),
-      db: frontReads(database),
+      db,
       store: database,
       strangers: { db: frontReads(database.forStrangers), store: database.forStrangers },
       auditors,
@@ -44,6 +47,7 @@ export async function startFront(options: {
       logger,
       clock,
       sessions,
+      checkpoints,
     })
     const listening = await app.listen({ host: settings.host, port: settings.port })
     // Made ready now, so that the first request does not wait for it; while something is missing, the next one tries again.

@@ -1,4 +1,5 @@
 import type { CredentialSummary } from '../activation.js'
+import { newestCheckpoint, readTile, type StoredCheckpoint } from '../audit/stored-tree.js'
 import { ServiceError } from '../errors.js'
 import type { FactorKind } from '../factor-kind.js'
 import { type Bearer, bearerOf, type Caller, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
@@ -85,6 +86,10 @@ export interface FrontReads {
   client(id: string): Promise<ClientRow | undefined>
   /** Whose the live access token with this SHA-256 is. */
   tokenClient(tokenHash: Uint8Array): Promise<string | undefined>
+  /** The newest signed head of the log's tree. */
+  checkpoint(): Promise<StoredCheckpoint | undefined>
+  /** Hashes of the tree, as `readTile` has them. */
+  tile(level: number, n: number): Promise<Uint8Array>
   /** Resolves when reads work. */
   alive(): Promise<void>
 }
@@ -208,6 +213,8 @@ export function frontReads(database: Reader): FrontReads {
       const text = `select client_id from paraph.token where hash = $1 and kind = 'access' and revoked_at is null and expires_at > paraph.now()`
       return (await database.query<{ client_id: string }>('token_client', text, [tokenHash]))[0]?.client_id
     },
+    checkpoint: () => newestCheckpoint(database.query),
+    tile: (level, n) => readTile(database.query, level, n),
     async alive() {
       await database.query('alive', 'select from paraph.session limit 1', [])
     },

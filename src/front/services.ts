@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import type { AuditEvent, FrontEventName } from '../audit/event.js'
 import type { Clock } from '../clock.js'
 import type { StoreDatabase } from '../identity/oauth-store.js'
+import type { CheckpointWatch } from './audit/checkpoint-watch.js'
 import type { Reader } from './database.js'
 import type { FrontReads } from './reads.js'
 import type { SamClient } from './sam-client.js'
@@ -48,4 +49,6 @@ export interface FrontServices {
   readonly clock: Clock
   /** Without it no caller is remembered, and every request asks the database who it is. */
   readonly sessions?: SessionWatch
+  /** Without it nobody waits for a checkpoint. */
+  readonly checkpoints?: CheckpointWatch
 }

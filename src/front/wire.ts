@@ -729,6 +729,9 @@ export interface paths {
          *
          *     A client that may lose the answer names its request with `Idempotency-Key`, and sends the very same request again
          *     under the same key: for ten minutes it gets the same signatures, and nothing more is spent.
+         *
+         *     `Audit-Receipt` says where the log has what was done; its proof is the receipt, to be had a moment later
+         *     (`/audit/v1/receipts/{op}`). With `Prefer: wait=2` the answer comes when it can be had, or after that many seconds.
          */
         post: operations["v1SignHash"];
         delete?: never;
@@ -755,6 +758,9 @@ export interface paths {
          *
          *     A client that may lose the answer names its request with `Idempotency-Key`, and sends the very same request again
          *     under the same key: for ten minutes it gets the same signatures, and nothing more is spent.
+         *
+         *     `Audit-Receipt` says where the log has what was done; its proof is the receipt, to be had a moment later
+         *     (`/audit/v1/receipts/{op}`). With `Prefer: wait=2` the answer comes when it can be had, or after that many seconds.
          */
         post: operations["v2SignHash"];
         delete?: never;
@@ -821,6 +827,27 @@ export interface paths {
          *     signer, credential and documents stand with the intention; its outcome is found by the operation.
          */
         get: operations["auditEntries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/audit/v1/entries/{index}/receipt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The receipt of an entry
+         * @description A tlog-proof file (C2SP) that says that the log has the entry, with the entry and what still opens it in `extra`
+         *     (`docs/audit-format.md` §8): what an auditor can hand on.
+         */
+        get: operations["auditEntryReceipt"];
         put?: never;
         post?: never;
         delete?: never;
@@ -949,6 +976,28 @@ export interface paths {
          *     which asks for the next as `after`.
          */
         post: operations["auditExportRead"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/audit/v1/receipts/{op}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The receipt of a signing
+         * @description A tlog-proof file (C2SP) that says that the log has the entry, with the entry and what opens it in `extra`
+         *     (`docs/audit-format.md` §8): whoever keeps it can prove what was signed when nobody else can any more. For the client
+         *     that asked for the signing, with a token of that client and signer; to everybody else there is no such operation.
+         */
+        get: operations["auditReceipt"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1995,9 +2044,21 @@ export interface components {
          *     signer and credential.
          */
         IdempotencyKey: string;
+        /**
+         * @description `wait=N` (RFC 7240): the client would rather wait up to N seconds, at most 10, than ask again. Anything else is
+         *     ignored.
+         */
+        Prefer: string;
     };
     requestBodies: never;
     headers: {
+        /**
+         * @description Name of the log; operation, index of its outcome and leaf hash (base64url), as
+         *     `<origin>;op=<uuid>;index=<number>;leaf=<hash>`. Of a request that was sent before, those of the first.
+         */
+        AuditReceipt: string;
+        /** @description `wait` when it was waited for, and the receipt can be had. */
+        PreferenceApplied: "wait";
         /** @description Names the request in the log. */
         RequestId: string;
         /** @description Seconds after which trying again makes sense. */
@@ -2106,6 +2167,9 @@ export type ResponseConflict = components['responses']['Conflict'];
 export type ResponseOtherRequest = components['responses']['OtherRequest'];
 export type ResponseUnavailable = components['responses']['Unavailable'];
 export type ParameterIdempotencyKey = components['parameters']['IdempotencyKey'];
+export type ParameterPrefer = components['parameters']['Prefer'];
+export type HeaderAuditReceipt = components['headers']['AuditReceipt'];
+export type HeaderPreferenceApplied = components['headers']['PreferenceApplied'];
 export type HeaderRequestId = components['headers']['RequestId'];
 export type HeaderRetryAfter = components['headers']['RetryAfter'];
 export type $defs = Record<string, never>;
@@ -3564,6 +3628,11 @@ export interface operations {
                  *     signer and credential.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+                /**
+                 * @description `wait=N` (RFC 7240): the client would rather wait up to N seconds, at most 10, than ask again. Anything else is
+                 *     ignored.
+                 */
+                Prefer?: components["parameters"]["Prefer"];
             };
             path?: never;
             cookie?: never;
@@ -3577,6 +3646,9 @@ export interface operations {
             /** @description The signatures */
             200: {
                 headers: {
+                    "Audit-Receipt": components["headers"]["AuditReceipt"];
+                    "Preference-Applied": components["headers"]["PreferenceApplied"];
+                    "X-Request-Id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3604,6 +3676,11 @@ export interface operations {
                  *     signer and credential.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+                /**
+                 * @description `wait=N` (RFC 7240): the client would rather wait up to N seconds, at most 10, than ask again. Anything else is
+                 *     ignored.
+                 */
+                Prefer?: components["parameters"]["Prefer"];
             };
             path?: never;
             cookie?: never;
@@ -3617,6 +3694,9 @@ export interface operations {
             /** @description The signatures */
             200: {
                 headers: {
+                    "Audit-Receipt": components["headers"]["AuditReceipt"];
+                    "Preference-Applied": components["headers"]["PreferenceApplied"];
+                    "X-Request-Id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3743,6 +3823,45 @@ export interface operations {
             400: components["responses"]["Refused"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
+            405: components["responses"]["OtherMethod"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    auditEntryReceipt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The entry's index. */
+                index: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The receipt */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description No signed checkpoint covers the entry yet. */
+            202: {
+                headers: {
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             405: components["responses"]["OtherMethod"];
             500: components["responses"]["Failed"];
             503: components["responses"]["Unavailable"];
@@ -3922,6 +4041,59 @@ export interface operations {
             405: components["responses"]["OtherMethod"];
             413: components["responses"]["TooLarge"];
             415: components["responses"]["NotJson"];
+            500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    auditReceipt: {
+        parameters: {
+            query?: {
+                /**
+                 * @description `outcome`: how the signing ended, with the hash of each signature. `intent`: what was to be signed, by whose
+                 *     agreement.
+                 */
+                phase?: "intent" | "outcome";
+            };
+            header?: {
+                /**
+                 * @description `wait=N` (RFC 7240): the client would rather wait up to N seconds, at most 10, than ask again. Anything else is
+                 *     ignored.
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+            };
+            path: {
+                /** @description The operation that `Audit-Receipt` named. */
+                op: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The receipt */
+            200: {
+                headers: {
+                    "Preference-Applied": components["headers"]["PreferenceApplied"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description No signed checkpoint covers the entry yet. */
+            202: {
+                headers: {
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            405: components["responses"]["OtherMethod"];
             500: components["responses"]["Failed"];
             503: components["responses"]["Unavailable"];
         };

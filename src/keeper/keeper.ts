@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import { announcementText, newBoot } from '../audit/boot.js'
 import { LimitedLog } from '../audit/limited-log.js'
+import { newestCheckpoint, storedNodes } from '../audit/stored-tree.js'
 import type { Clock } from '../clock.js'
 import { type Client, type Executor, openClient } from '../db/pool.js'
 import type { CheckpointKey } from '../hsm/checkpoint-key.js'
@@ -15,7 +16,7 @@ import {
 } from '../tlog/note.js'
 import { consistencyProof, rootAt, sameHash, verifyConsistency } from '../tlog/tree.js'
 import { Guard } from './guard.js'
-import { integrate, MissingEntry, readTree, storedNodes, type TreeHead } from './tree-store.js'
+import { integrate, MissingEntry, readTree, rowsOf, type TreeHead } from './tree-store.js'
 
 export interface KeeperOptions {
   /** Role paraph_keeper. */
@@ -177,13 +178,13 @@ export class Keeper {
   async #compare(client: Client): Promise<TreeHead> {
     return await inSnapshot(client, async (db) => {
       const tree = await readTree(db)
-      const newest = await newestCheckpoint(db)
+      const newest = await newestCheckpoint(rowsOf(db))
       const state = [tree, newest]
         .map((head) => `${head?.size} ${head && Buffer.from(head.root).toString('hex')}`)
         .join()
       if (state === this.#compared) return tree
       const seen = this.#guard.seen
-      await requireGrown(db, seen ?? { size: 0, root: await rootAt(storedNodes(db), 0) }, tree)
+      await requireGrown(db, seen ?? { size: 0, root: await rootAt(storedNodes(rowsOf(db)), 0) }, tree)
       if (newest !== undefined && (seen === undefined || newest.size > seen.size)) {
         requireOwn(newest.note, this.#key as NoteKey, newest)
         await requireGrown(db, newest, tree)
@@ -197,7 +198,7 @@ export class Keeper {
   /** Signs the tree and shows it, once this machine remembers it. */
   async #publish(client: Client, tree: TreeHead): Promise<void> {
     const now = performance.now()
-    const last = await newestCheckpoint(client)
+    const last = await newestCheckpoint(rowsOf(client as Executor))
     if (tree.size === (last?.size ?? 0) || now - this.#published < PUBLISH_MS) return
     const key = this.#key as NoteKey
     const text = checkpointText({ origin: key.name, ...tree })
@@ -254,17 +255,6 @@ async function extend(client: Client): Promise<void> {
   }
 }
 
-interface StoredCheckpoint extends TreeHead {
-  readonly note: string
-}
-
-async function newestCheckpoint(db: Executor): Promise<StoredCheckpoint | undefined> {
-  const { rows } = await db.query<StoredCheckpoint>(
-    'select size, root, note from audit.checkpoint order by size desc limit 1',
-  )
-  return rows[0]
-}
-
 /** The note is ours, and of that tree. A note under an older key of ours was compared while that key was in use. */
 function requireOwn(text: string, key: NoteKey, tree: TreeHead): void {
   const note = parseNote(text)
@@ -284,7 +274,7 @@ async function requireGrown(db: Executor, before: TreeHead, tree: TreeHead): Pro
   if (tree.size < before.size) {
     throw new ForkFound(`the tree has ${tree.size} entries, and ${before.size} were signed`)
   }
-  const read = storedNodes(db)
+  const read = storedNodes(rowsOf(db))
   let grown: boolean
   try {
     const stands = sameHash(await rootAt(read, tree.size), tree.root)

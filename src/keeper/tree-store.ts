@@ -1,6 +1,7 @@
+import { type ReadRows, readTile } from '../audit/stored-tree.js'
 import type { Executor } from '../db/pool.js'
-import { GrowingTree, nodesOfTiles, TILE_WIDTH, tileWidth } from '../tlog/tiles.js'
-import type { Hash, NodeReader } from '../tlog/tree.js'
+import { GrowingTree, TILE_WIDTH, tileWidth } from '../tlog/tiles.js'
+import type { Hash } from '../tlog/tree.js'
 
 export interface TreeHead {
   readonly size: number
@@ -24,24 +25,11 @@ export async function readTree(db: Executor): Promise<TreeHead> {
   return rows[0] as TreeHead
 }
 
-/** Whole subtrees of the stored tree. Each tile is read once by one reader. */
-export function storedNodes(db: Executor): NodeReader {
-  const known = new Map<string, Promise<Uint8Array>>()
-  return nodesOfTiles((level, n) => {
-    const place = `${level}/${n}`
-    const found = known.get(place) ?? readTile(db, level, n)
-    known.set(place, found)
-    return found
-  })
-}
-
-async function readTile(db: Executor, level: number, n: number): Promise<Uint8Array> {
-  const { rows } = await db.query<{ data: Uint8Array }>('select data from audit.tile where level = $1 and n = $2', [
-    level,
-    n,
-  ])
-  return rows[0]?.data ?? Buffer.alloc(0)
-}
+/** The same over a connection. */
+export const rowsOf =
+  (db: Executor): ReadRows =>
+  async <Row extends object>(_name: string, text: string, values: readonly unknown[]) =>
+    (await db.query<Row>(text, values)).rows
 
 /**
  * Takes entries that were appended since the last time into the tree, at most so many; to be called in a transaction.
@@ -79,7 +67,7 @@ async function readEdge(db: Executor, size: number): Promise<Uint8Array[]> {
   for (let level = 0; TILE_WIDTH ** level <= size; level++) {
     const n = Math.floor(Math.floor(size / TILE_WIDTH ** level) / TILE_WIDTH)
     const width = tileWidth(size, level, n)
-    edge.push(width === 0 ? Buffer.alloc(0) : await readTile(db, level, n))
+    edge.push(width === 0 ? Buffer.alloc(0) : await readTile(rowsOf(db), level, n))
   }
   return edge
 }

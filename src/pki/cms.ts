@@ -193,6 +193,8 @@ export interface CmsSignature {
   /** A claim of the signer's, if there is one. */
   readonly signingTime: Date | undefined
   readonly mechanism: Mechanism
+  /** The bare value. */
+  readonly signature: Uint8Array
 }
 
 /**
@@ -224,7 +226,7 @@ export function verifyCms(cms: ParsedCms, content: Digest): CmsSignature {
   }
   const time = attributes.attributes.find(({ type }) => type === SIGNING_TIME)?.values[0]
   const signingTime = time instanceof asn1js.UTCTime ? time.toDate() : undefined
-  return { certificate, facts: parseCertificate(certificate), signingTime, mechanism }
+  return { certificate, facts: parseCertificate(certificate), signingTime, mechanism, signature }
 }
 
 function isDigest(value: asn1js.OctetString, expected: Digest): boolean {

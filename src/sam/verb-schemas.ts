@@ -156,6 +156,7 @@ const schemas: Record<FrontVerb, object> = {
     { origin, bearer: value, credentialId: value, digests, mechanism },
     { sad: value, retryKey: { type: 'string', pattern: '^[\\x21-\\x7e]{1,255}$' } },
   ),
+  receipt: object({ origin, bearer: value, operation: value, phase: { enum: ['intent', 'outcome'] } }),
   announce: object({
     bootId: { type: 'string', pattern: '^[0-9a-f-]{36}$' },
     node: { type: 'string', pattern: '^[\\x20-\\x7e]{0,64}$' },

@@ -20,7 +20,7 @@ import { stop } from '../authorization/stop.js'
 import { RowBinding } from '../binding.js'
 import { type Clock, systemClock } from '../clock.js'
 import { CredentialCache } from '../credentials/credential-store.js'
-import { openPool, type Pool } from '../db/pool.js'
+import { type Executor, openPool, type Pool } from '../db/pool.js'
 import { requireSafe } from '../db/require-safe.js'
 import { ServiceError } from '../errors.js'
 import type { Hsm, ServiceKey } from '../hsm/hsm.js'
@@ -45,6 +45,7 @@ import { stopReplacement } from '../identity/replacement-notice.js'
 import { revokeToken } from '../identity/revoke-token.js'
 import type { BootId } from '../ids.js'
 import { Lane, Turns } from '../lane.js'
+import { readReceipt } from '../signing/read-receipt.js'
 import { signHash } from '../signing/sign-hash.js'
 import { SignatureVerifier } from '../signing/verify-signature.js'
 import type { AdminServices } from './admin-services.js'
@@ -104,7 +105,7 @@ export async function startWorker(
   const announcer = new Announcer(hsm, announce, log.origin, transactions)
   await announcer.announce(boots.transactions)
   await announcer.announce(boots.signing)
-  const signingLog = new SigningLog({ url: settings.databaseUrl, boot: boots.signing, clock })
+  const signingLog = new SigningLog({ url: settings.databaseUrl, boot: boots.signing, clock, origin: log.origin })
   await signingLog.open()
 
   const requireClock = (databaseNow: Date) => {
@@ -149,6 +150,14 @@ export async function startWorker(
     },
   }
 
+  // One at a time, so that they do not take the connections that signing reads with.
+  const receipts = new Lane({ atOnce: 1, mostWaiting: 256 })
+  const receiptServices = {
+    db: { query: ((text, values) => receipts.run(() => (pool as Executor).query(text, values))) as Executor['query'] },
+    binding,
+    log: signingLog,
+  }
+
   const verbs: { [V in FrontVerb]: (request: FrontVerbs[V]['request']) => Promise<FrontVerbs[V]['response']> } = {
     login: (request) => login(services, request),
     refresh: (request) => refresh(services, request),
@@ -172,6 +181,7 @@ export async function startWorker(
     stop: (request) => stop(services, request).then(() => ({})),
     extend: (request) => extend(services, request),
     sign: (request) => signHash(signServices, request),
+    receipt: (request) => readReceipt(receiptServices, request),
     requestApproval: (request) => requestApproval(services, request),
     readApproval: (request) => readApproval(services, request),
     listApprovals: (request) => listApprovals(services, request),

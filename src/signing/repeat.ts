@@ -9,12 +9,13 @@ import {
   requireGranted,
   signingEvent,
 } from '../authorization/redeem.js'
-import { type Earlier, type RetryName, requireReleased } from '../authorization/retry.js'
+import { type Earlier, type LogPlace, type RetryName, requireReleased } from '../authorization/retry.js'
 import type { SigningContext } from '../authorization/signing-context.js'
 import { FLUSH_REASON } from '../authorization/signing-log.js'
 import { TamperedRow } from '../binding.js'
 import { newId, type OperationId } from '../ids.js'
 import { type Belonging, decryptSignatures } from './kept-signatures.js'
+import { released } from './released.js'
 import type { SignatureVerifier } from './verify-signature.js'
 
 export interface RepeatServices extends RedeemServices {
@@ -41,10 +42,12 @@ export async function repeat(
   const common = signingEvent(newId<OperationId>(), caller, request.origin, context.authorization, scope)
   let authorization: Authorization
   let signatures: Uint8Array[]
+  let outcome: LogPlace
   try {
-    const kept = requireReleased(earlier, retry)
+    const first = requireReleased(earlier, retry)
+    outcome = first.outcome
     authorization = requireGranted(services.binding, context, credential)
-    signatures = openKept(services, kept, request.sad, scope, {
+    signatures = openKept(services, first.kept, request.sad, scope, {
       operation: earlier.operation,
       credential: credential.id,
       body: retry.body,
@@ -54,13 +57,13 @@ export async function repeat(
     throw error
   }
 
-  const why = await services.log.guarded(
+  const { why } = await services.log.guarded(
     { ...common, type: 'sign.repeated', outcome: 'ok', facts: { ...common.facts, first: earlier.operation } },
     { ...common, type: 'sign.denied', outcome: 'refused', why: 'refused_at_spending' },
     { kind: 'repeat', ...grantOf(caller, authorization, credential) },
   )
   if (why !== FLUSH_REASON.asWished) throw refusalAtSpending(why)
-  return { operation: earlier.operation, signatures: signatures.map((bytes) => Buffer.from(bytes).toString('base64')) }
+  return released(services.log.origin, earlier.operation, signatures, outcome)
 }
 
 /** Signatures that the client's SAD opens and the certificate's public key confirms: nobody else put them there. */

@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import type { FrontVerbs } from '../activation.js'
 import type { AuditEvent } from '../audit/event.js'
 import { redeem, type SigningPermit } from '../authorization/redeem.js'
-import { retryName } from '../authorization/retry.js'
+import { type LogPlace, retryName } from '../authorization/retry.js'
 import type { SigningContext, SigningContexts } from '../authorization/signing-context.js'
 import { FLUSH_REASON, type SigningLog } from '../authorization/signing-log.js'
 import { isRefusal, reasonOf } from '../binding.js'
@@ -15,6 +15,7 @@ import { type Hsm, HsmError } from '../hsm/hsm.js'
 import { isUuid } from '../ids.js'
 import { requireMechanism } from './algorithms.js'
 import { encryptSignatures } from './kept-signatures.js'
+import { released } from './released.js'
 import { type RepeatServices, repeat } from './repeat.js'
 import { step } from './steps.js'
 
@@ -74,9 +75,9 @@ export async function signHash(services: SignHashServices, asked: Request): Prom
   step('before-outcome', permit.operation)
   const belonging = retry && { operation: permit.operation, credential: scope.credential.id, body: retry.body }
   const kept = belonging && encryptSignatures(signatures, request.sad, belonging)
-  await recordSuccess(services.log, permit, scope.credential, signatures, kept)
+  const place = await recordSuccess(services.log, permit, scope.credential, signatures, kept)
   step('after-outcome', permit.operation)
-  return { operation: permit.operation, signatures: signatures.map((bytes) => Buffer.from(bytes).toString('base64')) }
+  return released(services.log.origin, permit.operation, signatures, place)
 }
 
 /** Who asks, for which key, with which authorization; nothing of it judged but the token and the credential's binding. */
@@ -173,14 +174,14 @@ async function recordSuccess(
   { not_after: notAfter }: Credential,
   signatures: readonly Uint8Array[],
   kept: Uint8Array | undefined,
-): Promise<void> {
+): Promise<LogPlace> {
   const common = {
     op: permit.operation,
     actor: { kind: 'system' },
     notAfter,
     signatureHashes: signatures.map((bytes) => hash('sha256', bytes, 'buffer')),
   } as const satisfies Omit<AuditEvent, 'type' | 'outcome'>
-  const why = await log.guarded(
+  const { why, idx, leafHash } = await log.guarded(
     { ...common, type: 'sign.outcome', outcome: 'ok' },
     { ...common, type: 'sign.withheld', outcome: 'refused' },
     { kind: 'close', state: 'signed', ...(kept === undefined ? {} : { signatures: kept }) },
@@ -189,4 +190,5 @@ async function recordSuccess(
   if (why === FLUSH_REASON.sessionEnded) throw new ServiceError('token_expired')
   if (why === FLUSH_REASON.revoked) throw new ServiceError('sad_unknown')
   if (why !== FLUSH_REASON.asWished) throw new ServiceError('unavailable', { retryAfter: 1 })
+  return { index: idx, leafHash }
 }

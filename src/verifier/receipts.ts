@@ -1,25 +1,35 @@
 import { decodeBase64 } from '../tlog/note.js'
 import type { TrustPolicy } from '../tlog/policy.js'
-import { parseProof, type TlogProof } from '../tlog/proof-file.js'
+import { parseProof } from '../tlog/proof-file.js'
 import { TILE_WIDTH, tilePath, tileWidth } from '../tlog/tiles.js'
 import { HASH_BYTES, leafHash, sameHash, verifyInclusion } from '../tlog/tree.js'
 import type { Finding } from './finding.js'
-import { parseLeaf } from './leaf.js'
+import { type Leaf, parseLeaf } from './leaf.js'
 import { readWhole } from './pack.js'
 import { judgeCheckpoint } from './scan-checkpoints.js'
-import { openingFault } from './scan-openings.js'
+import { decodeValue, readOpening } from './scan-openings.js'
 
-/** A receipt (docs/audit-format.md §8) that is right by itself. */
-export interface Receipt {
-  readonly file: string
+/** What a receipt (docs/audit-format.md §8) proves by itself. */
+export interface ProvenEntry {
+  readonly origin: string
   readonly index: number
+  readonly leaf: Leaf
   readonly leafHash: Uint8Array
   /** Of the checkpoint in it. */
   readonly size: number
   readonly root: Uint8Array
+  /** Whether enough witnesses of the policy cosigned that. */
+  readonly quorum: boolean
+  /** Hidden values that it opens, by name. */
+  readonly opened: ReadonlyMap<string, string>
 }
 
-/** R10, as far as receipts can be judged without the pack: signature, inclusion, openings. */
+/** A receipt that was given for a pack. */
+export interface Receipt extends ProvenEntry {
+  readonly file: string
+}
+
+/** R10, as far as receipts can be judged without the pack. */
 export function readReceipts(
   texts: ReadonlyMap<string, string>,
   policy: TrustPolicy,
@@ -28,35 +38,54 @@ export function readReceipts(
 ): Receipt[] {
   return [...texts].flatMap(([file, text]) => {
     try {
-      return [readReceipt(file, parseProof(text), policy, origin)]
+      return [{ file, ...readReceipt(text, policy, origin) }]
     } catch (error) {
-      if (!(error instanceof RangeError) && !(error instanceof SyntaxError)) throw error
+      if (!(error instanceof RangeError)) throw error
       fault({ rule: 'R10', file, what: error.message })
       return []
     }
   })
 }
 
-/** @throws RangeError, SyntaxError */
-function readReceipt(file: string, proof: TlogProof, policy: TrustPolicy, origin: string): Receipt {
-  const checkpoint = judgeCheckpoint(proof.checkpoint, policy, origin)
+/**
+ * Verifies a receipt by itself: a log key of the policy signed its checkpoint, the leaf is in that tree, and what it opens
+ * fits the leaf.
+ * @param origin of the log that it must be of; absent: of any that the policy trusts
+ * @throws RangeError with what is wrong
+ */
+export function readReceipt(text: string, policy: TrustPolicy, origin?: string): ProvenEntry {
+  const proof = parseProof(text)
+  const named = origin ?? (proof.checkpoint.split('\n', 1)[0] as string)
+  const checkpoint = judgeCheckpoint(proof.checkpoint, policy, named)
   if (typeof checkpoint === 'string') throw new RangeError(`the checkpoint of the receipt: ${checkpoint}`)
-  const { leaf: text, openings } = JSON.parse(Buffer.from(proof.extra ?? []).toString('utf8'))
-  const bytes = decodeBase64(String(text))
+  const { leaf: encoded, openings } = extraOf(proof.extra)
+  const bytes = decodeBase64(String(encoded))
   const leaf = bytes && parseLeaf(bytes.toString('latin1', 0, bytes.length))
   if (bytes === undefined || leaf === undefined || !Array.isArray(openings)) {
     throw new RangeError('the receipt holds no leaf with its openings')
   }
   const hash = leafHash(bytes)
-  const { size, root } = checkpoint
+  const { size, root, quorum } = checkpoint
   if (!verifyInclusion(proof.index, size, hash, proof.hashes, root)) {
     throw new RangeError('the leaf of the receipt is not in the tree of its checkpoint')
   }
+  const opened = new Map<string, string>()
   for (const opening of openings) {
-    const wrong = openingFault(opening, leaf, bytes)
-    if (wrong !== undefined) throw new RangeError(`the receipt: ${wrong}`)
+    const fields = readOpening(opening, leaf, bytes)
+    if (typeof fields === 'string') throw new RangeError(`the receipt: ${fields}`)
+    for (const [name, value] of fields) opened.set(name, decodeValue(value))
   }
-  return { file, index: proof.index, leafHash: hash, size, root }
+  return { origin: named, index: proof.index, leaf, leafHash: hash, size, root, quorum, opened }
+}
+
+/** @throws RangeError */
+function extraOf(extra: Uint8Array = Buffer.alloc(0)): { leaf?: unknown; openings?: unknown } {
+  try {
+    const value = JSON.parse(Buffer.from(extra).toString('utf8')) as unknown
+    return typeof value === 'object' && value !== null ? value : {}
+  } catch {
+    return {}
+  }
 }
 
 /**

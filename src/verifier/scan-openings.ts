@@ -96,12 +96,11 @@ export function decodeValue(value: string): string {
   return isPlain(value) ? value : JSON.parse(`"${Buffer.from(value, 'latin1').toString('utf8')}"`)
 }
 
-/** What is wrong with an opening of a receipt, which stands for one leaf and has no index. */
-export function openingFault(opening: unknown, leaf: Leaf, bytes: Uint8Array): string | undefined {
+/** The fields of an opening of a receipt, which stands for one leaf and has no index, or what is wrong with it. */
+export function readOpening(opening: unknown, leaf: Leaf, bytes: Uint8Array): Fields | string {
   const line = Buffer.from(JSON.stringify({ idx: 0, ...(opening as object) }))
   const text = line.toString('latin1', 0, line.length)
   const head = HEAD.exec(text)
   if (head === null) return 'an opening is not one'
-  const fields = readFields(line, text, head, Number(head[2]), { leaf, bytes })
-  return typeof fields === 'string' ? fields : undefined
+  return readFields(line, text, head, Number(head[2]), { leaf, bytes })
 }

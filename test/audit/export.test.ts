@@ -7,13 +7,14 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import type { OperatorRole } from '../../src/activation.js'
 import { writePack } from '../../src/audit/pack.js'
+import { storedNodes } from '../../src/audit/stored-tree.js'
 import { AuditClient, type Export } from '../../src/cli/client/audit-client.js'
 import { exportSource } from '../../src/cli/client/export-source.js'
 import { type Client, openClient } from '../../src/db/pool.js'
 import { startFront } from '../../src/front/main.js'
 import { openCheckpointKey } from '../../src/hsm/checkpoint-key.js'
 import type { Keeper } from '../../src/keeper/keeper.js'
-import { integrate, storedNodes } from '../../src/keeper/tree-store.js'
+import { integrate, rowsOf } from '../../src/keeper/tree-store.js'
 import { operatorTokenFile } from '../../src/sam/demo.js'
 import { checkpointText, noteKey, parseCheckpoint, parseNote, signatureLine } from '../../src/tlog/note.js'
 import { parseTilePath, tilePath, tileWidth } from '../../src/tlog/tiles.js'
@@ -431,7 +432,7 @@ test('an export ends where a commit does, whatever was signed', async () => {
     key.type,
     key.publicKey,
   )
-  const root = await rootAt(storedNodes(owner), size)
+  const root = await rootAt(storedNodes(rowsOf(owner)), size)
   const text = checkpointText({ origin: note.name, size, root })
   await owner.query('insert into audit.checkpoint (size, root, note) values ($1, $2, $3)', [
     ...[size, root],

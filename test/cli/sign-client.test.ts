@@ -33,7 +33,7 @@ describe('CscClient', () => {
       assert.deepEqual(await client.credential(session, id), credential)
       const sad = await client.authorize(session, id, digests, codes)
       const mechanism = { scheme: 'ecdsa', hash: 'sha-256' } as const
-      assert.equal((await client.signHash(session, credential, sad, mechanism, digests)).length, 1)
+      assert.equal((await client.signHash(session, credential, sad, mechanism, digests)).signatures.length, 1)
       const again = await failure(client.signHash(session, credential, sad, mechanism, digests))
       assert.equal(again.message, 'Invalid parameter SAD')
       await client.revoke(session)
@@ -90,7 +90,7 @@ describe('CscClient', () => {
       service.lose = () => service.calls.length <= lost
       return client.signHash(session, credential, sad, mechanism, digests).finally(() => (service.lose = () => false))
     }
-    assert.equal((await signing(1)).length, 1)
+    assert.equal((await signing(1)).signatures.length, 1)
     assert.deepEqual(service.calls, ['signatures/signHash 1', 'signatures/signHash 1'])
 
     assert.match((await failure(signing(9))).message, /whether the code was used is unknown/)

@@ -25,6 +25,7 @@ test('the stable names are there', () => {
     'audit init',
     'audit key',
     'audit verify',
+    'audit verify-receipt',
     'authenticator cancel',
     'authenticator enrol',
     'authenticator list',

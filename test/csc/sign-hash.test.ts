@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { type ErrorCode, ServiceError } from '../../src/errors.js'
 import { newId } from '../../src/ids.js'
+import { RECEIPT } from '../front/fake-sam.js'
 import { digestOf, SHA256, SHA384, SHA512, type TestFront, testFront } from '../front/helpers.js'
 import { APIS, type Api, changed, type Refusal, refuses } from './refusals.js'
 
@@ -321,7 +322,7 @@ test('unavailable, overloaded and unexpected', async () => {
 })
 
 test('fewer signatures than hashes are none', async () => {
-  front.sam.on('sign', () => ({ operation: 'op', signatures: [] }))
+  front.sam.on('sign', () => ({ operation: 'op', signatures: [], receipt: RECEIPT }))
   const { status, body } = await front.post(path('v1'), request('v1', { credentialID: rsa }))
   assert.deepEqual([status, body.error], [500, 'server_error'])
   front.sam.heal()

@@ -75,6 +75,7 @@ const MEANT: Readonly<Record<string, readonly unknown[]>> = {
   after: [0, 1],
   cursor: ['0', '7', '999999999999999'],
   limit: ['1', '500'],
+  index: ['0', '1'],
 }
 /** Values that have broken services before. */
 const telling = fc.constantFrom<unknown>(
@@ -188,6 +189,7 @@ const extraHeaders = fc.record(
     'x-http-method-override': fc.constantFrom('GET', 'DELETE'),
     cookie: visible,
     origin: fc.webUrl(),
+    prefer: fc.oneof(fc.constantFrom('wait=1', 'wait=9999999999', 'respond-async, wait = "2"; x'), visible),
   },
   { requiredKeys: [] },
 )

@@ -101,7 +101,7 @@ test('only what is meant to be open is open', () => {
   )
   assert.deepEqual(
     operations.filter(({ scopes }) => scopes?.includes('credential')).map(({ id }) => id),
-    ['v2CredentialsInfo', 'v2ExtendTransaction', 'v2SignHash', 'signerSession'],
+    ['v2CredentialsInfo', 'v2ExtendTransaction', 'v2SignHash', 'signerSession', 'auditReceipt'],
   )
 })
 

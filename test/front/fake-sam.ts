@@ -93,6 +93,9 @@ export class FakeSam {
   }
 }
 
+/** Where the log is said to have a signing. */
+export const RECEIPT = { origin: 'log.example.test', index: 7, leafHash: Buffer.alloc(32, 1).toString('base64') }
+
 /** Token of an auditor, as this worker has it. */
 export const AUDITOR = 'the-token-of-an-auditor'
 
@@ -116,7 +119,9 @@ const HEALTHY: Partial<Replies> = {
   sign: ({ digests }) => ({
     operation: 'op',
     signatures: digests.map((digest) => Buffer.from(`signed ${digest}`).toString('base64')),
+    receipt: RECEIPT,
   }),
+  receipt: () => ({ pending: true }),
   signIn: () => ({ token: 'page', expiresIn: 180 }),
   openLink: () => ({
     login: 'signer@example.test',

@@ -18,6 +18,7 @@ const REFUSALS = {
   authorize: ['code_rejected', 'pin_locked', 'digests_missing', 'certificate_expired', 'token_unknown', 'unavailable'],
   createCredential: ['token_expired', 'too_many_credentials', 'parameter_invalid', 'unavailable'],
   deleteCredential: ['token_expired', 'token_unknown', 'unavailable'],
+  receipt: ['not_found', 'token_expired', 'scope_missing', 'overloaded', 'unavailable'],
   look: ['operator_unknown', 'role_missing', 'overloaded', 'unavailable'],
   sign: ['sad_unknown', 'digest_not_authorized', 'retry_in_progress', 'retry_spent', 'retry_contradicts', 'overloaded'],
 } as const satisfies Partial<Record<FrontVerb, readonly ErrorCode[]>>
@@ -50,21 +51,22 @@ export async function knownTo(front: TestFront): Promise<Known> {
   }
 }
 
+const op = '01980000-0000-7000-8000-00000000000a'
+const fields = {
+  boot: op,
+  ev: 'audit.stop',
+  node: 'n',
+  op,
+  out: 'ok',
+  ph: 0,
+  sd: [],
+  seq: 0,
+  t: '2026-11-24T10:00:00.000Z',
+}
+const leaf = Buffer.from(JSON.stringify({ act: 'system', ...fields, v: 1 }))
+
 /** One entry, with the tree over it, and the tickets that this worker gives out. @returns its operation */
 async function seedLog({ seed }: TestFront): Promise<string> {
-  const op = '01980000-0000-7000-8000-00000000000a'
-  const fields = {
-    boot: op,
-    ev: 'audit.stop',
-    node: 'n',
-    op,
-    out: 'ok',
-    ph: 0,
-    sd: [],
-    seq: 0,
-    t: '2026-11-24T10:00:00.000Z',
-  }
-  const leaf = Buffer.from(JSON.stringify({ act: 'system', ...fields, v: 1 }))
   await seed.query('insert into audit.entry (idx, op, ph, ev, leaf, lh) values (0, $1, 0, 3, $2, $3)', [
     op,
     leaf,
@@ -107,6 +109,9 @@ async function ask(
   front.sam.requests.length = 0
   front.sam.heal()
   front.sam.on('createCredential', () => ({ credentialId: known.credentials[0] as string }))
+  front.sam.on('receipt', ({ phase }) =>
+    phase === 'intent' ? { pending: true, index: 0 } : { index: 0, leaf: leaf.toString('base64'), openings: [] },
+  )
   if (refusal !== undefined) {
     for (const verb of VERBS) {
       const code = REFUSALS[verb][refusal % REFUSALS[verb].length] as ErrorCode

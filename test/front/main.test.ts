@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { startFront } from '../../src/front/main.js'
 import type { FrontSettings } from '../../src/front/settings.js'
+import { RECEIPT } from './fake-sam.js'
 import { CONFIG, digestOf, SHA256, type TestFront, testFront } from './helpers.js'
 import { gate, until } from './until.js'
 
@@ -76,7 +77,7 @@ test('a start to its end: reads, signs, lets what is in flight finish, and write
   const hold = gate()
   front.sam.on('sign', async ({ digests }) => {
     await hold.opened
-    return { operation: 'op', signatures: digests }
+    return { operation: 'op', signatures: digests, receipt: RECEIPT }
   })
   const signing = ask(running.url, '/csc/v2/signatures/signHash', {
     SAD: 's',

@@ -19,6 +19,7 @@ export interface Call {
 export interface Answer {
   readonly body: unknown
   readonly requestId: string | undefined
+  readonly headers: Headers
 }
 
 /**
@@ -53,7 +54,7 @@ export async function call({ url, authorization, body, headers = {}, timeOut, re
   }
   const requestId = response.headers.get('x-request-id') ?? undefined
   const json = parseJson(text)
-  if (response.ok) return { body: json, requestId }
+  if (response.ok) return { body: json, requestId, headers: response.headers }
   const { error, error_description: description } = object(json) ?? {}
   const retryAfter = Number(response.headers.get('retry-after') ?? Number.NaN)
   throw new CscError(typeof description === 'string' ? description : `the service answered ${response.status}`, {
@@ -65,7 +66,8 @@ export async function call({ url, authorization, body, headers = {}, timeOut, re
   })
 }
 
-async function readText(response: Response): Promise<string> {
+/** @throws RangeError when it is too much */
+export async function readText(response: Response): Promise<string> {
   const chunks: Uint8Array[] = []
   let length = 0
   for await (const chunk of response.body ?? []) {

@@ -3,9 +3,15 @@ import { randomUUID } from 'node:crypto'
 import type { Digest } from '../../digest.js'
 import type { Mechanism } from '../../hsm/hsm.js'
 import { DIGEST_OID, RSA_OID, signatureOid } from '../../pki/algorithm.js'
-import { type Answer, call, object, serviceAddress } from './call.js'
-import { CscError, type Repeat } from './csc-error.js'
+import { type Answer, call, object, readText, serviceAddress } from './call.js'
+import { CscError, noAnswer, type Repeat } from './csc-error.js'
 import { factorsToPresent } from './factor-expression.js'
+import { type ReceiptClaim, readClaim } from './receipt.js'
+
+/** How often a receipt is asked for, how long each of them may wait for it in seconds, and take in milliseconds. */
+const RECEIPT_ASKED = 2
+const RECEIPT_WAIT = 5
+const RECEIPT_TIME = 10_000
 
 /** A login. */
 export interface CscSession {
@@ -35,6 +41,14 @@ export interface CscCredential {
   readonly mode: string
   /** What this client presents: what the credential's expression needs at least. */
   readonly factors: readonly CscFactor[]
+}
+
+/** What signing gave. */
+export interface Signed {
+  /** In the order of the digests. */
+  readonly signatures: readonly Uint8Array[]
+  /** Where the service says that its log has them; not all services keep such a log. */
+  readonly claim: ReceiptClaim | undefined
 }
 
 /** Safe to use from several places at once; keeps nothing between calls. */
@@ -128,7 +142,7 @@ export class CscClient {
     sad: string,
     mechanism: Mechanism,
     digests: readonly Digest[],
-  ): Promise<Uint8Array[]> {
+  ): Promise<Signed> {
     const body = {
       credentialID: credential.credentialId,
       SAD: sad,
@@ -146,7 +160,29 @@ export class CscClient {
     if (!Array.isArray(signatures) || signatures.length !== digests.length || !signatures.every(isBase64)) {
       throw unexpected('signatures/signHash', answer)
     }
-    return signatures.map((signature) => new Uint8Array(Buffer.from(signature, 'base64')))
+    return {
+      signatures: signatures.map((signature) => new Uint8Array(Buffer.from(signature, 'base64'))),
+      claim: readClaim(answer.headers.get('audit-receipt')),
+    }
+  }
+
+  /**
+   * The receipt of a signing, which is not of the CSC API; waited for a few seconds.
+   * @throws Error saying why there is none
+   */
+  async receipt(session: CscSession, operation: string): Promise<string> {
+    const url = new URL(`../../audit/v1/receipts/${operation}`, this.#base)
+    for (let i = 0; i < RECEIPT_ASKED; i++) {
+      const response = await fetch(url, {
+        headers: { authorization: bearer(session), accept: 'text/plain', prefer: `wait=${RECEIPT_WAIT}` },
+        redirect: 'error',
+        signal: AbortSignal.timeout(RECEIPT_TIME),
+      }).catch((cause: unknown) => Promise.reject(noAnswer(this.#base.origin, 'repeatable', cause)))
+      const text = await readText(response)
+      if (response.status === 200) return text
+      if (response.status !== 202) throw new Error(`the service answered ${response.status}`)
+    }
+    throw new Error('the log of the service was not signed in time')
   }
 
   #call(

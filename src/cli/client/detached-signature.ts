@@ -1,4 +1,4 @@
-/** FILE and FILE.p7s. */
+/** FILE and FILE.p7s, and FILE.tlog-proof beside them. */
 import { randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { access, constants, link, lstat, open, readFile, rename, rm, stat } from 'node:fs/promises'
@@ -9,6 +9,7 @@ import { type CmsSignature, type ParsedCms, parseCms, verifyCms } from '../../pk
 import { reasonOf } from './reason.js'
 
 export const SUFFIX = '.p7s'
+export const RECEIPT_SUFFIX = '.tlog-proof'
 /** Largest signature file that is read, in bytes. */
 const MAX_SIGNATURE = 1024 * 1024
 const PIECE = 1024 * 1024
@@ -22,14 +23,16 @@ export async function digestOfFile(path: string, algorithm: DigestAlgorithm): Pr
 
 /**
  * Says why FILE cannot be signed, before anybody has to agree to anything.
- * @param replace whether an existing FILE.p7s may go
+ * @param replace whether what is there under its names may go
  */
 export async function whyNotSignable(path: string, replace: boolean): Promise<string | undefined> {
   try {
     await access(path, constants.R_OK)
     if (!(await stat(path)).isFile()) return `${path} is not a file`
     await access(dirname(path), constants.W_OK)
-    if (!replace && (await exists(path + SUFFIX))) return `${path}${SUFFIX} exists: --force replaces it`
+    for (const suffix of replace ? [] : [SUFFIX, RECEIPT_SUFFIX]) {
+      if (await exists(path + suffix)) return `${path}${suffix} exists: --force replaces it`
+    }
     return undefined
   } catch (error) {
     return reasonOf(error)
@@ -42,20 +45,33 @@ export async function whyNotSignable(path: string, replace: boolean): Promise<st
  * @throws Error when it does not verify, or there is a FILE.p7s and `replace` is false
  */
 export async function writeSignature(path: string, cms: Uint8Array, replace: boolean): Promise<CmsSignature> {
-  const target = path + SUFFIX
-  const made = join(dirname(path), `.${basename(target)}.${randomBytes(6).toString('hex')}`)
+  return writeWhole(path + SUFFIX, cms, replace, async (made) => (await checkSignature(path, made)).signature)
+}
+
+/**
+ * Writes a file so that a reader sees the whole of it or nothing.
+ * @param check looks at what was written, before it appears under its name
+ * @throws Error when there is one of that name and `replace` is false
+ */
+export async function writeWhole<Checked>(
+  target: string,
+  bytes: Uint8Array,
+  replace: boolean,
+  check: (made: string) => Promise<Checked>,
+): Promise<Checked> {
+  const made = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}`)
   try {
     const file = await open(made, 'wx', 0o666)
     try {
-      await file.writeFile(cms)
+      await file.writeFile(bytes)
       await file.sync()
     } finally {
       await file.close()
     }
-    const { signature } = await checkSignature(path, made)
+    const checked = await check(made)
     if (replace) await rename(made, target)
     else await place(made, target)
-    return signature
+    return checked
   } finally {
     await rm(made, { force: true })
   }

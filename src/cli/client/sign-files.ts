@@ -1,10 +1,12 @@
 import type { Digest } from '../../digest.js'
 import { verifyDigest } from '../../hsm/openssl.js'
 import { type PreparedCms, prepareCms } from '../../pki/cms.js'
+import type { TrustPolicy } from '../../tlog/policy.js'
 import { type Choice, chooseCredential } from './choose-credential.js'
 import type { CscCredential } from './csc-client.js'
 import { digestOfFile, SUFFIX, whyNotSignable, writeSignature } from './detached-signature.js'
 import { reasonOf } from './reason.js'
+import { type ReceiptClaim, requireReceipt, writeReceipt } from './receipt.js'
 import type { SignerAccount } from './signer-account.js'
 import { batchSize, type SigningSession } from './signing-session.js'
 import type { Terminal } from './terminal.js'
@@ -18,19 +20,26 @@ export interface SigningTools {
   readonly clock: Pick<Terminal, 'now'>
   /** Told what is going on, for a person who waits. */
   progress(text: string): void
+  /** Whose receipts are good ones; absent: they are kept, and nobody has looked at them. */
+  readonly policy: TrustPolicy | undefined
   /** Told once, before anything is signed. */
   chosen(choice: Choice): void
 }
 
 /** What became of one file. */
 export type FileResult =
-  | { readonly file: string; readonly signature: string }
+  | ({ readonly file: string; readonly signature: string } & FileReceipt)
   | { readonly file: string; readonly error: string }
+
+/** The receipt beside the signature, or why there is none; neither where the service gives no receipts. */
+type FileReceipt =
+  | { readonly receipt: string; readonly verified: boolean }
+  | { readonly receipt?: never; readonly noReceipt?: string }
 
 /**
  * Signs files, as many under one agreement as the credential allows. Either all of them can be signed and are
- * attempted, or none is.
- * @param told hears of each file as soon as its signature is written and verified, or why there is none
+ * attempted, or none is. A signature counts without a receipt, too.
+ * @param told hears of each file when its signature is written and verified, or why there is none
  * @throws CscError, and Error where nothing could be signed
  */
 export async function signFiles(
@@ -59,7 +68,8 @@ export async function signFiles(
     }
     tools.progress(`signing ${batch.length} files`)
     const digests = prepared.map(({ toSign }) => toSign)
-    const signatures = await tools.session.sign(credential, mechanism, digests)
+    const { signatures, claim } = await tools.session.sign(credential, mechanism, digests)
+    const written: FileResult[] = []
     for (const [index, file] of batch.entries()) {
       tools.progress(`writing ${index + 1} of ${batch.length}: ${file}${SUFFIX}`)
       const write = async () => {
@@ -70,7 +80,12 @@ export async function signFiles(
         () => ({ file, signature: file + SUFFIX }),
         (error: unknown) => ({ file, error: reasonOf(error) }),
       )
-      told(result)
+      written.push(result)
+    }
+    // The signatures are there by now, whatever becomes of the receipt.
+    const receipt = await receiptOf(tools, claim, signatures)
+    for (const result of written) {
+      told('error' in result ? result : { ...result, ...(await keep(result.file, receipt, replace)) })
     }
   }
 }
@@ -89,7 +104,7 @@ export async function signDigests(
   const { credential, mechanism, publicKey } = await choose(tools, hash)
   for (const batch of inBatches(digests, credential, tools.account)) {
     tools.progress(`signing ${batch.length} digests`)
-    const signatures = await tools.session.sign(credential, mechanism, batch)
+    const { signatures } = await tools.session.sign(credential, mechanism, batch)
     for (const [index, digest] of batch.entries()) {
       if (!verifyDigest(publicKey, mechanism, digest, at(signatures, index))) {
         throw new Error('the service returned a signature that does not fit the certificate')
@@ -97,6 +112,33 @@ export async function signDigests(
     }
     for (const signature of signatures) told(signature)
   }
+}
+
+type Receipt = { readonly text: string; readonly verified: boolean } | { readonly noReceipt?: string }
+
+/** The receipt that the service gives for these signatures, and that is what it said it would be. */
+async function receiptOf(
+  { session, policy, progress }: SigningTools,
+  claim: ReceiptClaim | undefined,
+  signatures: readonly Uint8Array[],
+): Promise<Receipt> {
+  if (claim === undefined) return {}
+  progress('waiting for the receipt')
+  try {
+    const text = await session.receipt(claim.operation)
+    if (policy !== undefined) requireReceipt(text, policy, claim, signatures)
+    return { text, verified: policy !== undefined }
+  } catch (error) {
+    return { noReceipt: reasonOf(error) }
+  }
+}
+
+async function keep(file: string, receipt: Receipt, replace: boolean): Promise<FileReceipt> {
+  if (!('text' in receipt)) return receipt
+  return writeReceipt(file, receipt.text, replace).then(
+    (path) => ({ receipt: path, verified: receipt.verified }),
+    (error: unknown) => ({ noReceipt: reasonOf(error) }),
+  )
 }
 
 async function choose(tools: SigningTools, hash?: Digest['algorithm']): Promise<Choice> {

@@ -1,6 +1,6 @@
 import type { Digest } from '../../digest.js'
 import type { Mechanism } from '../../hsm/hsm.js'
-import type { CscClient, CscCredential, CscFactor, CscSession } from './csc-client.js'
+import type { CscClient, CscCredential, CscFactor, CscSession, Signed } from './csc-client.js'
 import type { SignerAccount } from './signer-account.js'
 
 /** Most digests in one call; the service takes no more, whatever a credential allows. */
@@ -29,7 +29,7 @@ export class SigningSession {
    * @param digests at most `batchSize`, all of the mechanism's hash
    * @throws CscError
    */
-  async sign(credential: CscCredential, mechanism: Mechanism, digests: readonly Digest[]): Promise<Uint8Array[]> {
+  async sign(credential: CscCredential, mechanism: Mechanism, digests: readonly Digest[]): Promise<Signed> {
     const pins = new Map<string, string>()
     for (const { id } of credential.factors.filter(({ kind }) => kind === 'pin'))
       pins.set(id, await this.#account.pin())
@@ -44,6 +44,11 @@ export class SigningSession {
       const sad = await this.#client.authorize(session, credentialId, digests, new Map([...pins, ...codes]))
       return this.#client.signHash(session, credential, sad, mechanism, digests)
     })
+  }
+
+  /** The receipt of what was signed. @throws Error saying why there is none */
+  async receipt(operation: string): Promise<string> {
+    return this.#client.receipt(await this.#loggedIn(), operation)
   }
 
   /** Ends the session at the service; a service that cannot be reached any more ends it by itself. */

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import type { Origin } from '../../activation.js'
+import { newestCheckpoint } from '../../audit/stored-tree.js'
 import type { Clock } from '../../clock.js'
 import { sqlState } from '../../db/transaction.js'
 import { ServiceError } from '../../errors.js'
@@ -35,10 +36,8 @@ export function logFileDoors(services: Services) {
   return {
     logCheckpoint: open<'logCheckpoint'>((request) =>
       readFile(auditPublic ? undefined : admit(request), async () => {
-        const text = 'select note from audit.checkpoint order by size desc limit 1'
-        const reader = auditPublic ? strangers.store : auditors
-        const [row] = await reader.query<{ note: string }>('newest_checkpoint', text, [])
-        return row && new Answer(200, row.note, kept(auditPublic, 'max-age=1'))
+        const newest = await newestCheckpoint((auditPublic ? strangers.store : auditors).query)
+        return newest && new Answer(200, newest.note, kept(auditPublic, 'max-age=1'))
       }),
     ),
 

@@ -66,19 +66,36 @@ export async function findEntries(db: Reader, look: Look, sought: Sought): Promi
   return { entries: await readEntries(db, look, matching), ...(next === null ? {} : { next }) }
 }
 
-export async function readEntries(db: Reader, { ticket }: Look, indices: readonly number[]): Promise<AuditEntry[]> {
-  if (indices.length === 0) return []
-  const text = 'select idx, leaf, lh, openings from audit.read_entries($1, $2)'
-  const rows = await db.query<EntryRow>('audit_entries', text, [ticket, indices])
-  return rows.map(({ idx, leaf, lh, openings }) => ({
+export async function readEntries(db: Reader, look: Look, indices: readonly number[]): Promise<AuditEntry[]> {
+  return (await readRows(db, look, indices)).map(({ idx, leaf, lh, openings }) => ({
     index: idx,
     leaf: JSON.parse(leaf.toString('utf8')) as AuditLeaf,
     leafHash: lh.toString('base64url'),
-    openings: (JSON.parse(openings ?? '[]') as AuditOpening[]).map(({ class: retention, seed, fields }) => ({
-      class: retention,
-      seed: Buffer.from(seed, 'base64').toString('base64url'),
-      fields,
-    })),
+    openings: openingsOf(openings),
+  }))
+}
+
+/** The bytes of an entry, and what still opens it; undefined where the look shows no such entry. */
+export async function readEntry(
+  db: Reader,
+  look: Look,
+  index: number,
+): Promise<{ leaf: Buffer; openings: AuditOpening[] } | undefined> {
+  const [row] = await readRows(db, look, [index])
+  return row && { leaf: row.leaf, openings: openingsOf(row.openings) }
+}
+
+async function readRows(db: Reader, { ticket }: Look, indices: readonly number[]): Promise<EntryRow[]> {
+  if (indices.length === 0) return []
+  const text = 'select idx, leaf, lh, openings from audit.read_entries($1, $2)'
+  return db.query<EntryRow>('audit_entries', text, [ticket, indices])
+}
+
+function openingsOf(openings: string | null): AuditOpening[] {
+  return (JSON.parse(openings ?? '[]') as AuditOpening[]).map(({ class: retention, seed, fields }) => ({
+    class: retention,
+    seed: Buffer.from(seed, 'base64').toString('base64url'),
+    fields,
   }))
 }
 

@@ -1,5 +1,7 @@
+import type { FrontVerbs } from '../../activation.js'
 import { ServiceError } from '../../errors.js'
-import { type ClosedRequest, closed } from '../contract.js'
+import { waitAsPreferred } from '../audit/prefer.js'
+import { Answer, type ClosedRequest, closed } from '../contract.js'
 import type { FrontServices } from '../services.js'
 import type { SignHashResponse } from '../wire.js'
 import { askWorker } from '../worker.js'
@@ -61,11 +63,23 @@ export function signHashDoors(services: FrontServices) {
   }
 }
 
+/** The header that says where in which log the signing's outcome stands (docs/audit-format.md §8). */
+function receiptHeader(
+  operation: string,
+  { origin, index, leafHash }: FrontVerbs['sign']['response']['receipt'],
+): string {
+  return `${origin};op=${operation};index=${index};leaf=${Buffer.from(leafHash, 'base64').toString('base64url')}`
+}
+
 /**
  * Everything that can be said about the request without its SAD is said here, so that a malformed value never becomes
  * "not authorized"; the worker then checks all of it again, together with the SAD.
  */
-async function signHash({ sam, db }: FrontServices, request: Request, wish: Wish): Promise<SignHashResponse> {
+async function signHash(
+  { sam, db, checkpoints }: FrontServices,
+  request: Request,
+  wish: Wish,
+): Promise<Answer<SignHashResponse>> {
   const { origin, bearer, caller } = request
   const retryKey = request.headers['Idempotency-Key']
   const { sad, credentialId } = wish
@@ -77,7 +91,7 @@ async function signHash({ sam, db }: FrontServices, request: Request, wish: Wish
   if (spec === undefined) throw new ServiceError('credential_unknown')
   if (!keyOf(spec).algo.includes(wish.signAlgo)) throw new ServiceError('algorithm_invalid')
 
-  const { signatures } = await namingExpired(db, caller, credentialId, () =>
+  const { operation, signatures, receipt } = await namingExpired(db, caller, credentialId, () =>
     askWorker(sam, 'sign', {
       origin,
       bearer,
@@ -89,5 +103,7 @@ async function signHash({ sam, db }: FrontServices, request: Request, wish: Wish
     }),
   )
   if (signatures.length !== digests.length) throw new ServiceError('internal')
-  return { signatures }
+  // Nobody else waits for the log to be signed.
+  const waited = await waitAsPreferred(checkpoints, request.headers.Prefer, receipt.index)
+  return new Answer(200, { signatures }, { 'audit-receipt': receiptHeader(operation, receipt), ...waited })
 }
