@@ -296,8 +296,10 @@ function bind(
     handler: async (request, reply) => {
       const { authorization } = request.headers
       const headers = operation.checkHeaders(request.headers)
-      // CSC knows no parameters in an address, and what a client puts there is not looked at.
-      const parameters = operation.path.includes('{') ? operation.checkParameters(request.query, request.params) : {}
+      // CSC knows no parameters in an address, and what a client puts there is not looked at. `{rest}` is the door's to read.
+      const parameters = /\{(?!rest\})/.test(operation.path)
+        ? operation.checkParameters(request.query, request.params)
+        : {}
       const body = bodyOf(operation, request.body)
       const { caller } = request
       const alone = caller !== undefined && operation.names !== undefined && !isCaller(caller)
