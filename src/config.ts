@@ -49,6 +49,12 @@ export interface Config {
   readonly keeperDatabaseUrl: string | undefined
   /** PARAPH_CHECKPOINT_HSM: the token of the key that signs the log, with its own PIN. */
   readonly checkpointHsm: string | undefined
+  /** PARAPH_WITNESSES: file with a policy (C2SP tlog-policy) whose witnesses are asked to cosign the log. */
+  readonly witnesses: string | undefined
+  /** PARAPH_REQUIRE_WITNESSES: `yes` makes no signature while too few of them have cosigned the log. Default no. */
+  readonly requireWitnesses: boolean
+  /** PARAPH_UNSYNCED_CLOCK: `refuse` makes no signature while nothing sets this machine's clock. Default `warn`. */
+  readonly refuseUnsyncedClock: boolean
   /** PARAPH_BASIC_LOGIN: whether auth/login takes login and password. Default on in a demo, off elsewhere. */
   readonly basicLogin: boolean
   /** PARAPH_AUDIT_PUBLIC: whether everybody may read the log's checkpoints and hashes. Default false. */
@@ -103,6 +109,9 @@ const NAMES = [
   'PARAPH_SAM_DATABASE_URL',
   'PARAPH_KEEPER_DATABASE_URL',
   'PARAPH_CHECKPOINT_HSM',
+  'PARAPH_WITNESSES',
+  'PARAPH_REQUIRE_WITNESSES',
+  'PARAPH_UNSYNCED_CLOCK',
   'PARAPH_BASIC_LOGIN',
   'PARAPH_AUDIT_PUBLIC',
   'PARAPH_WORKERS',
@@ -197,6 +206,15 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, pr
     fault('PARAPH_PUBLIC_URL is not the address of a site. Type PARAPH_PUBLIC_URL=https://sign.example.test')
   }
 
+  const witnesses = path('PARAPH_WITNESSES')
+  const requireWitnesses = oneOf('PARAPH_REQUIRE_WITNESSES', ['no', 'yes'], 'no') === 'yes'
+  if (witnesses !== undefined && !existsSync(witnesses)) {
+    fault('PARAPH_WITNESSES names a file that does not exist. Type the path of a policy, with a line for each witness')
+  }
+  if (requireWitnesses && witnesses === undefined) {
+    fault('PARAPH_REQUIRE_WITNESSES needs PARAPH_WITNESSES. Type both, or neither')
+  }
+
   const smtpUrl = read('PARAPH_SMTP_URL')
   const from = read('PARAPH_MAIL_FROM')
   if ((smtpUrl === undefined) !== (from === undefined)) {
@@ -237,6 +255,9 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, pr
     samDatabaseUrl,
     keeperDatabaseUrl,
     checkpointHsm: read('PARAPH_CHECKPOINT_HSM'),
+    witnesses,
+    requireWitnesses,
+    refuseUnsyncedClock: oneOf('PARAPH_UNSYNCED_CLOCK', ['warn', 'refuse'], 'warn') === 'refuse',
     basicLogin: oneOf('PARAPH_BASIC_LOGIN', ['off', 'on'], demo ? 'on' : 'off') === 'on',
     auditPublic: oneOf('PARAPH_AUDIT_PUBLIC', ['false', 'true'], 'false') === 'true',
     workers: whole('PARAPH_WORKERS', 1, 64, 1),

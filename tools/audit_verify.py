@@ -669,6 +669,35 @@ PHASE = {"sign.intent": 1, "sign.outcome": 2, "sign.denied": 3, "sign.abandoned"
 DAY = 86_400_000
 
 
+class Recurring:
+    """Something that has to come again within some time. What is late is told when no clock.step explains it."""
+
+    def __init__(self, within, tell):
+        self.within, self.tell, self.last, self.late = within, tell, 0, None
+
+    def came(self, ms):
+        if self.late and ms > self.late["since"] + self.within:
+            self.finish()
+        self.last = max(self.last, ms)
+
+    def moved(self, ms, by):
+        self.last = max(self.last, min(ms, self.last + by))
+        if self.late and self.late["by"] - by <= self.within:
+            self.late = None
+
+    def asked(self, index, ms):
+        if ms - self.last <= self.within:
+            return
+        if self.late is None:
+            self.late = {"index": index, "since": self.last, "by": 0}
+        self.late["by"] = max(self.late["by"], ms - self.late["since"])
+
+    def finish(self):
+        if self.late:
+            self.tell(self.late["index"], self.late["since"])
+        self.late = None
+
+
 class Verification:
     def __init__(self, root, policy):
         self.root, self.policy = root, policy
@@ -1135,24 +1164,46 @@ class Verification:
     # R6
 
     def judge_silence(self):
-        up, beat, sync = set(), 0, 0
+        up, unsynced = set(), 0
+
+        def silent(index, since):
+            self.fault("R6", "the keeper was silent", index)
+
+        def unset(index, since):
+            if unsynced < since:
+                self.fault("R6", "no clock was synchronized for a day", index)
+            else:
+                self.incomplete.append(finding("R6", "no clock was synchronized for a day, as the log says", index))
+
+        beats, syncs = Recurring(90_000, silent), Recurring(DAY, unset)
         for index, leaf in enumerate(self.leaves):
             ev, ms = leaf["ev"], leaf["ms"]
             if ev == "audit.start":
                 if not up:
-                    sync = ms
+                    syncs.came(ms)
                 if leaf["f"].get("kind") == "keeper":
                     up.add(leaf["f"].get("writer"))
-                beat = max(beat, ms)
+                beats.came(ms)
                 continue
-            if up and (ms - beat > 90_000 or ms - sync > DAY):
-                self.fault("R6", "the keeper was silent, or no clock was set for a day", index)
+            if up:
+                beats.asked(index, ms)
+                syncs.asked(index, ms)
             if ev == "audit.stop":
                 up.discard(leaf["boot"])
+                if not up:
+                    beats.finish()
+                    syncs.finish()
             elif ev == "audit.heartbeat":
-                beat = max(beat, ms)
+                beats.came(ms)
             elif ev == "clock.sync":
-                sync = max(sync, ms)
+                syncs.came(ms)
+            elif ev == "clock.unsynced":
+                unsynced = max(unsynced, ms)
+            elif ev == "clock.step" and isinstance(leaf["f"].get("step"), int):
+                beats.moved(ms, leaf["f"]["step"])
+                syncs.moved(ms, leaf["f"]["step"])
+        beats.finish()
+        syncs.finish()
 
     # R1, R7
 

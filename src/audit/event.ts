@@ -43,6 +43,9 @@ export const EVENTS = {
   'audit.read': { ev: 7, phase: 'single', opens: ['actor', 'operator', 'query'] },
   'audit.export': { ev: 8, phase: 'single', opens: ['actor', 'operator', 'query'] },
   'audit.erase': { ev: 9, phase: 'single', opens: ['actor', 'operator', 'signer'] },
+  'clock.sync': { ev: 20, phase: 'single', opens: [], keeper: true },
+  'clock.step': { ev: 21, phase: 'single', opens: [], keeper: true },
+  'clock.unsynced': { ev: 22, phase: 'single', opens: [], keeper: true },
   'key.generated': { ev: 50, phase: 'single', opens: ['actor', 'signer', 'credential', 'key'] },
   'key.linked_cert': { ev: 51, phase: 'single', opens: ['actor', 'signer', 'credential', 'certificate', 'key'] },
   'credential.created': {

@@ -37,8 +37,10 @@ const MAX_BYTES = 1024 * 1024
 const MAX_WAITING = 4096
 const RECONNECT_MS = 150
 
+type Placed = Pick<Appended, 'idx' | 'why'>
+
 /** With the one of the two leaves that item `i` of a flush brought which stands in the log. */
-function standing({ lh, altLh }: EncodedFlush, i: number, { idx, why }: Pick<Appended, 'idx' | 'why'>): Appended {
+function standing({ lh, altLh }: EncodedFlush, i: number, { idx, why }: Placed): Appended {
   return { idx, why, leafHash: (why === 0 ? lh[i] : altLh[i]) as Uint8Array }
 }
 
@@ -143,9 +145,15 @@ export class GroupCommit<Guard> {
           batch.map(({ guard }) => guard),
         ),
       )
+      const placed = rows as Placed[]
       this.#options.sequence.committed(batch.length)
+      this.#options.sequence.remember(
+        flush,
+        placed[0]?.idx,
+        placed.map(({ why }) => why !== 0),
+      )
       batch.forEach((waiting, i) => {
-        waiting.resolve(standing(flush, i, rows[i] as Pick<Appended, 'idx' | 'why'>))
+        waiting.resolve(standing(flush, i, placed[i] as Placed))
       })
     } catch (error) {
       if (isConnectionError(error)) {
@@ -209,6 +217,7 @@ export class GroupCommit<Guard> {
               ])
             ).rows
       sequence.committed(doubt.flush.op.length)
+      sequence.remember(doubt.flush, first)
       this.#doubt = undefined
       for (const waiting of doubt.batch) {
         const at = doubt.flush.op.indexOf(waiting.item.op)

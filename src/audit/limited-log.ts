@@ -2,6 +2,7 @@ import type { Clock } from '../clock.js'
 import type { Boot } from './boot.js'
 import type { AuditEvent, EventOf } from './event.js'
 import { GroupCommit } from './group-commit.js'
+import type { OwnEntries } from './own-entries.js'
 import { entryValues, logItem, openingValues, Sequence } from './sequence.js'
 
 /**
@@ -14,12 +15,12 @@ export class LimitedLog<Kind extends 'front' | 'keeper'> {
   readonly #clock: Clock
   readonly boot: Boot
 
-  constructor(kind: Kind, options: { url: string; boot: Boot; clock: Clock }) {
+  constructor(kind: Kind, options: { url: string; boot: Boot; clock: Clock; own?: OwnEntries }) {
     this.#clock = options.clock
     this.boot = options.boot
     this.#commits = new GroupCommit({
       url: options.url,
-      sequence: new Sequence(options.boot, options.clock),
+      sequence: new Sequence(options.boot, options.clock, options.own),
       statement: (flush) => ({
         name: `append_${kind}`,
         text: `select first + n - 1 as idx, 0 as why

@@ -4,6 +4,7 @@ import { leafHash } from '../tlog/tree.js'
 import { type Boot, signFlush } from './boot.js'
 import { type AuditEvent, EVENTS, PHASE } from './event.js'
 import { type Disclosure, disclose, encodeLeaf } from './leaf.js'
+import type { OwnEntries } from './own-entries.js'
 
 /** One thing to be appended, with what stands in its place if its guard does not hold. */
 export interface LogItem {
@@ -66,13 +67,16 @@ export function openingValues({ openings: o }: EncodedFlush): unknown[] {
 export class Sequence {
   readonly boot: Boot
   readonly #clock: Clock
+  readonly #own: OwnEntries | undefined
   #seq = 0
   #flush = 0
   #time = 0
 
-  constructor(boot: Boot, clock: Clock) {
+  /** @param own where durable flushes are remembered until a checkpoint covers them */
+  constructor(boot: Boot, clock: Clock, own?: OwnEntries) {
     this.boot = boot
     this.#clock = clock
+    this.#own = own
   }
 
   encode(items: readonly LogItem[]): EncodedFlush {
@@ -129,16 +133,26 @@ export class Sequence {
     return { ...flush, body: bytes, signature: signFlush(this.boot, this.#flush, bytes) }
   }
 
-  /** Number of the flush that was encoded last and is not known to be durable. */
-  get flushNumber(): number {
-    return this.#flush
-  }
-
   /** To be called once the flush is known to be durable. */
   committed(items: number): void {
     this.#seq += items
     this.#flush += 1
     this.#time = Math.max(this.#time, Math.floor(this.#clock.now()))
+  }
+
+  /**
+   * To be called once a flush is known to be durable, with what is known of where it stands.
+   * @param first index of its first entry
+   * @param alternatives whether the alternative of each item stands there
+   */
+  remember(flush: EncodedFlush, first?: number, alternatives?: readonly boolean[]): void {
+    const hashes = flush.lh.map((lh, i) => {
+      const altLh = flush.altLh[i] ?? lh
+      const alternative = alternatives?.[i]
+      if (alternative === undefined) return altLh === lh ? [lh] : [lh, altLh]
+      return [alternative ? altLh : lh]
+    })
+    this.#own?.add({ boot: this.boot.id, no: flush.no, first, hashes })
   }
 }
 

@@ -32,7 +32,7 @@ export class TransactionLog {
   #client: Client | undefined
   #tail: Promise<unknown> = Promise.resolve()
   #waiting = 0
-  #doubt: { no: number; items: number; backend: number } | undefined
+  #doubt: { flush: EncodedFlush; backend: number } | undefined
 
   constructor(options: TransactionLogOptions) {
     this.#options = options
@@ -79,6 +79,7 @@ export class TransactionLog {
       throw new ServiceError('unavailable', { retryAfter: 1, cause: error })
     }
     const items: LogItem[] = []
+    let flush: EncodedFlush | undefined
     let result: T
     try {
       result = await work(client as Executor, (event) => {
@@ -86,7 +87,10 @@ export class TransactionLog {
         items.push(item)
         return item.op
       })
-      if (items.length > 0) await client.query(stage(sequence.boot, sequence.encode(items)))
+      if (items.length > 0) {
+        flush = sequence.encode(items)
+        await client.query(stage(sequence.boot, flush))
+      }
     } catch (error) {
       await client.query('rollback').catch(() => this.#drop())
       throw this.#translated(error)
@@ -94,14 +98,20 @@ export class TransactionLog {
     try {
       await client.query('commit')
     } catch (error) {
-      if (isConnectionError(error) && items.length > 0) {
-        this.#doubt = { no: sequence.flushNumber, items: items.length, backend: backendOf(client) }
+      if (isConnectionError(error) && flush !== undefined) {
+        this.#doubt = { flush, backend: backendOf(client) }
         await this.#drop()
       }
       throw this.#translated(error)
     }
-    if (items.length > 0) sequence.committed(items.length)
+    if (flush !== undefined) this.#committed(flush)
     return result
+  }
+
+  #committed(flush: EncodedFlush): void {
+    const { sequence } = this.#options
+    sequence.committed(flush.op.length)
+    sequence.remember(flush)
   }
 
   #translated(error: unknown): unknown {
@@ -121,9 +131,9 @@ export class TransactionLog {
       await endBackend(this.#client, this.#doubt.backend)
       const { rows } = await this.#client.query('select 1 from audit.flush where boot = $1 and no = $2', [
         sequence.boot.id,
-        this.#doubt.no,
+        this.#doubt.flush.no,
       ])
-      if (rows.length > 0) sequence.committed(this.#doubt.items)
+      if (rows.length > 0) this.#committed(this.#doubt.flush)
       this.#doubt = undefined
     }
     return this.#client

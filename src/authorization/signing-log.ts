@@ -1,6 +1,7 @@
 import type { Boot } from '../audit/boot.js'
 import type { AuditEvent } from '../audit/event.js'
 import { type Appended, GroupCommit } from '../audit/group-commit.js'
+import type { OwnEntries } from '../audit/own-entries.js'
 import { entryValues, logItem, openingValues, Sequence } from '../audit/sequence.js'
 import type { Clock } from '../clock.js'
 import type { AuthorizationId, ClientId, CredentialId, SessionId, SignerId } from '../ids.js'
@@ -67,13 +68,13 @@ export class SigningLog {
   /** The name of the log. */
   readonly origin: string
 
-  constructor(options: { url: string; boot: Boot; clock: Clock; origin: string }) {
+  constructor(options: { url: string; boot: Boot; clock: Clock; origin: string; own?: OwnEntries }) {
     this.#clock = options.clock
     this.boot = options.boot
     this.origin = options.origin
     this.#commits = new GroupCommit<Guard>({
       url: options.url,
-      sequence: new Sequence(options.boot, options.clock),
+      sequence: new Sequence(options.boot, options.clock, options.own),
       statement: (flush, guards) => {
         const spends = guards.map((guard) => (guard?.kind === 'spend' ? guard : undefined))
         const grants = guards.map((guard) => (guard === undefined || guard.kind === 'close' ? undefined : guard))

@@ -1,5 +1,5 @@
 /** The processes that `serve` and `sam` start: SAM workers and the front. */
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -9,6 +9,7 @@ import type { FrontSettings } from '../front/settings.js'
 import type { KeeperSettings } from '../keeper/settings.js'
 import { adminSocket, samSocket, socketFolder } from '../sam/socket-folder.js'
 import { type SupervisorOptions, startSupervisor, type WorkerSettings } from '../sam/supervisor.js'
+import { parsePolicy } from '../tlog/policy.js'
 import type { Running } from './run-until-signal.js'
 
 /** Compiled modules that run as processes; tests put others in their place. */
@@ -57,6 +58,7 @@ export async function startWorkers(start: Start, all: WorkerPlan): Promise<strin
   const { config } = start
   const { env, sockets, keeperUrl, checkpointHsmUri, ...plan } = all
   const admin = socketFolder(config.data)
+  const policy = readWitnesses(config)
   const settingsOf = (index: number): WorkerSettings => ({
     ...plan,
     socket: samSocket(sockets, index),
@@ -71,6 +73,9 @@ export async function startWorkers(start: Start, all: WorkerPlan): Promise<strin
       ...(config.mail === undefined ? {} : { mail: config.mail }),
       ...(config.sms === undefined ? {} : { sms: config.sms }),
     },
+    guardFile: guardFile(config),
+    refuseUnsyncedClock: config.refuseUnsyncedClock,
+    ...(config.requireWitnesses && policy !== undefined ? { requiredWitnesses: policy } : {}),
     logLevel: config.logLevel,
   })
   await supervise(start, {
@@ -83,18 +88,22 @@ export async function startWorkers(start: Start, all: WorkerPlan): Promise<strin
       settings: settingsOf(index),
     }),
   })
-  await startKeeper(start, all)
+  await startKeeper(start, all, policy)
   return Array.from({ length: config.workers }, (_, index) => samSocket(sockets, index))
 }
 
+const guardFile = ({ data }: Config) => join(data, 'log', 'checkpoint')
+
 /** After the workers: a token whose file another process writes cannot be opened. */
-async function startKeeper(start: Start, { keeperUrl, checkpointHsmUri, env }: WorkerPlan): Promise<void> {
+async function startKeeper(start: Start, plan: WorkerPlan, witnesses: string | undefined): Promise<void> {
+  const { keeperUrl, checkpointHsmUri, env } = plan
   const { config } = start
   const settings: KeeperSettings = {
     databaseUrl: keeperUrl,
     keyUri: checkpointHsmUri,
-    guardFile: join(config.data, 'log', 'checkpoint'),
+    guardFile: guardFile(config),
     node: `${config.node}/keeper`,
+    ...(witnesses === undefined ? {} : { witnesses }),
     logLevel: config.logLevel,
   }
   await supervise(start, {
@@ -103,6 +112,18 @@ async function startKeeper(start: Start, { keeperUrl, checkpointHsmUri, env }: W
     logger: start.logger,
     spawn: () => ({ entry: start.entries.keeper, env: { ...environmentOfModules(), ...env }, settings }),
   })
+}
+
+/** Text of the policy that names the witnesses; undefined where none are. @throws Error when it is none, or asks for nobody */
+function readWitnesses({ witnesses }: Config): string | undefined {
+  if (witnesses === undefined) return undefined
+  const text = readFileSync(witnesses, 'utf8')
+  try {
+    if (parsePolicy(text).witnesses.some(({ url }) => url !== undefined)) return text
+  } catch (error) {
+    throw new Error(`PARAPH_WITNESSES: ${error instanceof Error ? error.message : 'no policy'}`, { cause: error })
+  }
+  throw new Error('PARAPH_WITNESSES: no witness in it has an address. Write witness NAME KEY URL')
 }
 
 /** Every wait for the first answer ends: a device, a database or a port that is not there must be told of. */

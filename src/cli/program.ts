@@ -18,6 +18,7 @@ import { registerServe } from './serve.js'
 import { registerSign } from './sign.js'
 import { registerSigner } from './signer.js'
 import { registerVerify } from './verify.js'
+import { registerWitness } from './witness.js'
 
 const HELP = `
 Try it, without any settings:
@@ -47,6 +48,7 @@ export function createProgram(json: boolean): Command {
   program.commandsGroup('Run the service:')
   registerServe(program, { prepareDemo })
   registerSam(program)
+  registerWitness(program)
   registerDoctor(program)
 
   program.commandsGroup('Set it up, once:')

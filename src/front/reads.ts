@@ -1,5 +1,5 @@
 import type { CredentialSummary } from '../activation.js'
-import { newestCheckpoint, readTile, type StoredCheckpoint } from '../audit/stored-tree.js'
+import { readTile, type StoredCheckpoint, shownCheckpoint } from '../audit/stored-tree.js'
 import { ServiceError } from '../errors.js'
 import type { FactorKind } from '../factor-kind.js'
 import { type Bearer, bearerOf, type Caller, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
@@ -213,7 +213,7 @@ export function frontReads(database: Reader): FrontReads {
       const text = `select client_id from paraph.token where hash = $1 and kind = 'access' and revoked_at is null and expires_at > paraph.now()`
       return (await database.query<{ client_id: string }>('token_client', text, [tokenHash]))[0]?.client_id
     },
-    checkpoint: () => newestCheckpoint(database.query),
+    checkpoint: () => shownCheckpoint(database.query),
     tile: (level, n) => readTile(database.query, level, n),
     async alive() {
       await database.query('alive', 'select from paraph.session limit 1', [])

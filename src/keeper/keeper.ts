@@ -1,10 +1,14 @@
 import type { Logger } from 'pino'
 import { announcementText, newBoot } from '../audit/boot.js'
+import { Guard } from '../audit/guard.js'
 import { LimitedLog } from '../audit/limited-log.js'
-import { newestCheckpoint, storedNodes } from '../audit/stored-tree.js'
+import { OwnEntries, replacedText } from '../audit/own-entries.js'
+import { newestCheckpoint, rowsOf, type StoredCheckpoint, storedNodes } from '../audit/stored-tree.js'
 import type { Clock } from '../clock.js'
+import { readNow } from '../db/now.js'
 import { type Client, type Executor, openClient } from '../db/pool.js'
 import type { CheckpointKey } from '../hsm/checkpoint-key.js'
+import { type ReadClockQuality, readKernelClock } from '../kernel-clock.js'
 import {
   checkpointText,
   formatVkey,
@@ -14,9 +18,11 @@ import {
   signatureLine,
   verifyNote,
 } from '../tlog/note.js'
+import type { TrustPolicy } from '../tlog/policy.js'
 import { consistencyProof, rootAt, sameHash, verifyConsistency } from '../tlog/tree.js'
-import { Guard } from './guard.js'
-import { integrate, MissingEntry, readTree, rowsOf, type TreeHead } from './tree-store.js'
+import { type ClockEvent, ClockWatch } from './clock-watch.js'
+import { integrate, MissingEntry, readTree, type TreeHead } from './tree-store.js'
+import { Witnesses } from './witnesses.js'
 
 export interface KeeperOptions {
   /** Role paraph_keeper. */
@@ -27,6 +33,10 @@ export interface KeeperOptions {
   /** Name of this machine in the log. */
   readonly node: string
   readonly clock: Clock
+  /** Whom to ask for cosignatures; nobody unless said. */
+  readonly witnesses?: TrustPolicy
+  /** What is known of this machine's clock; the kernel is asked unless said. */
+  readonly clockQuality?: ReadClockQuality
   readonly logger: Logger
 }
 
@@ -51,6 +61,10 @@ export class Keeper {
   readonly #options: KeeperOptions
   readonly #guard: Guard
   readonly #log: LimitedLog<'keeper'>
+  readonly #own = new OwnEntries()
+  readonly #clockWatch: ClockWatch
+  readonly #clockNews: ClockEvent[] = []
+  #witnesses: Witnesses | undefined
   #client: Client | undefined
   #key: NoteKey | undefined
   #announced = false
@@ -67,10 +81,12 @@ export class Keeper {
   constructor(options: KeeperOptions) {
     this.#options = options
     this.#guard = new Guard(options.guardFile)
+    this.#clockWatch = new ClockWatch(options.clock, options.clockQuality ?? readKernelClock)
     this.#log = new LimitedLog('keeper', {
       url: options.databaseUrl,
       boot: newBoot('keeper', options.node),
       clock: options.clock,
+      own: this.#own,
     })
   }
 
@@ -89,6 +105,7 @@ export class Keeper {
     clearTimeout(this.#timer)
     await this.#running
     clearTimeout(this.#timer)
+    await this.#witnesses?.stop()
     if (this.#announced) await this.#log.close()
     await this.#drop()
   }
@@ -100,10 +117,13 @@ export class Keeper {
       if (this.#guard.fork !== undefined) throw new ForkFound(this.#guard.fork)
       const client = await this.#connected()
       if (!(await this.#isAdmitted(client))) return this.#tell('the checkpoint key is not announced: paraph audit key')
+      await this.#watchClock(client)
       await this.#heartbeat()
       if (this.#leads) await extend(client)
       const tree = await this.#compare(client)
-      if (this.#leads) await this.#publish(client, tree)
+      const newest = this.#leads ? await this.#publish(client, tree) : undefined
+      if (newest !== undefined) this.#witnesses?.ask(newest)
+      if (this.#witnesses?.contradiction !== undefined) throw new ForkFound(this.#witnesses.contradiction)
       if (this.#trouble !== undefined) logger.info('the log has its tree again')
       this.#trouble = undefined
     } catch (error) {
@@ -156,11 +176,27 @@ export class Keeper {
         signature: Buffer.from(key.sign(Buffer.from(announcementText(origin, boot)))).toString('base64url'),
       },
     })
+    const { witnesses: policy, databaseUrl, clock, logger } = this.#options
+    if (policy !== undefined) this.#witnesses = new Witnesses({ databaseUrl, policy, origin, clock, logger })
     this.#key = note
     this.#announced = true
     return true
   }
 
+  /** A clock that was moved is told before the heartbeat, which comes late by that clock. What could not be told waits. */
+  async #watchClock(client: Client): Promise<void> {
+    const news = [this.#clockWatch.step(), await this.#clockWatch.state(() => readNow(client as Executor))]
+    this.#clockNews.push(...news.filter((event) => event !== undefined))
+    for (let event = this.#clockNews[0]; event !== undefined; event = this.#clockNews[0]) {
+      await this.#log.append(event)
+      this.#clockNews.shift()
+      const { logger } = this.#options
+      if (event.type === 'clock.step') logger.warn(event.facts, 'the clock was moved')
+      if (event.type === 'clock.unsynced') logger.error({ ...event.facts, cause: event.why }, 'nothing sets the clock')
+    }
+  }
+
+  /** At most a minute apart by the clock of the entries and by one that nobody moves. */
   async #heartbeat(): Promise<void> {
     const now = { ran: performance.now(), dated: this.#options.clock.now() }
     // The first stands still while the machine sleeps, and the second may be put back.
@@ -190,23 +226,27 @@ export class Keeper {
         await requireGrown(db, newest, tree)
         this.#guard.remember(newest.note)
       }
+      await requireWritten(this.#own, db, tree)
       this.#compared = state
       return tree
     })
   }
 
-  /** Signs the tree and shows it, once this machine remembers it. */
-  async #publish(client: Client, tree: TreeHead): Promise<void> {
+  /**
+   * Signs the tree and shows it, once this machine remembers it.
+   * @returns what is shown now
+   */
+  async #publish(client: Client, tree: TreeHead): Promise<StoredCheckpoint | undefined> {
     const now = performance.now()
     const last = await newestCheckpoint(rowsOf(client as Executor))
-    if (tree.size === (last?.size ?? 0) || now - this.#published < PUBLISH_MS) return
+    if (tree.size === (last?.size ?? 0) || now - this.#published < PUBLISH_MS) return last
     const key = this.#key as NoteKey
     const text = checkpointText({ origin: key.name, ...tree })
     const note = `${text}\n${signatureLine(key, this.#options.key.sign(Buffer.from(text)))}`
     // From here on this machine accepts no smaller tree. A crash leaves a head remembered that nobody was shown; the tree
     // it belongs to is committed.
     this.#guard.remember(note)
-    await client.query(
+    const { rowCount } = await client.query(
       `with shown as (
          insert into audit.checkpoint (size, root, note)
            select $1, $2, $3 where coalesce((select max(size) from audit.checkpoint), 0) < $1
@@ -215,6 +255,7 @@ export class Keeper {
       [tree.size, tree.root, note],
     )
     this.#published = now
+    return rowCount === 0 ? last : { ...tree, note }
   }
 
   async #report(error: Error): Promise<void> {
@@ -285,6 +326,12 @@ async function requireGrown(db: Executor, before: TreeHead, tree: TreeHead): Pro
   }
   if (!grown)
     throw new ForkFound(`the tree of ${tree.size} does not continue the one of ${before.size} that was signed`)
+}
+
+/** @throws ForkFound when an entry of this keeper is not in the tree as it was written */
+async function requireWritten(own: OwnEntries, db: Executor, tree: TreeHead): Promise<void> {
+  const replaced = await own.compare(db, tree)
+  if (replaced !== undefined) throw new ForkFound(replacedText(replaced))
 }
 
 const inSnapshot = <T>(client: Client, work: (db: Executor) => Promise<T>) =>

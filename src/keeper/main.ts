@@ -4,6 +4,7 @@ import { requireSafe } from '../db/require-safe.js'
 import { openCheckpointKey } from '../hsm/checkpoint-key.js'
 import { HsmError } from '../hsm/hsm.js'
 import { supervised } from '../supervised.js'
+import { parsePolicy } from '../tlog/policy.js'
 import { Keeper } from './keeper.js'
 import type { KeeperSettings } from './settings.js'
 
@@ -20,7 +21,9 @@ const key = await (async () => {
   if (error instanceof HsmError && error.code === 'refused') await refused(reason)
   process.exit(1)
 })
-const keeper = new Keeper({ ...settings, key, clock: systemClock, logger })
+const { witnesses: policy, ...rest } = settings
+const witnesses = policy === undefined ? {} : { witnesses: parsePolicy(policy) }
+const keeper = new Keeper({ ...rest, ...witnesses, key, clock: systemClock, logger })
 
 let stopping = false
 process.on('SIGTERM', () => {

@@ -8,5 +8,7 @@ export interface KeeperSettings {
   readonly keyUri: string
   readonly guardFile: string
   readonly node: string
+  /** Text of the policy that names the witnesses. */
+  readonly witnesses?: string
   readonly logLevel: LogLevel
 }

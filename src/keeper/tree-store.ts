@@ -1,4 +1,4 @@
-import { type ReadRows, readTile } from '../audit/stored-tree.js'
+import { readTile, rowsOf } from '../audit/stored-tree.js'
 import type { Executor } from '../db/pool.js'
 import { GrowingTree, TILE_WIDTH, tileWidth } from '../tlog/tiles.js'
 import type { Hash } from '../tlog/tree.js'
@@ -24,12 +24,6 @@ export async function readTree(db: Executor): Promise<TreeHead> {
   const { rows } = await db.query<TreeHead>('select size, root from audit.tree where id = 1')
   return rows[0] as TreeHead
 }
-
-/** The same over a connection. */
-export const rowsOf =
-  (db: Executor): ReadRows =>
-  async <Row extends object>(_name: string, text: string, values: readonly unknown[]) =>
-    (await db.query<Row>(text, values)).rows
 
 /**
  * Takes entries that were appended since the last time into the tree, at most so many; to be called in a transaction.

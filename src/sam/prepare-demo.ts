@@ -27,6 +27,8 @@ try {
       socket: join(sockets, 'sam.sock'),
       socketMode: 0o600,
       adminSocket,
+      // Nothing is signed here, and nothing remembered.
+      guardFile: join(sockets, 'checkpoint'),
       databaseUrl: setup.samUrl,
       demo: true,
       basicLogin: false,

@@ -26,6 +26,12 @@ export interface WorkerSettings {
   readonly publicUrl: string
   /** What hands on codes that are sent; without it none are. */
   readonly delivery?: DeliverySettings
+  /** Where this machine remembers the log, and whether it was found to have another past; the keeper's file. */
+  readonly guardFile: string
+  /** Text of the policy whose quorum must have cosigned the log for signing; without it nobody must. */
+  readonly requiredWitnesses?: string
+  /** Whether nothing is signed while nothing sets this machine's clock. */
+  readonly refuseUnsyncedClock?: boolean
   readonly logLevel: LogLevel
   /** The instance id of the folders and of the log, a UUID. */
   readonly instance: string

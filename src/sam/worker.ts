@@ -3,6 +3,8 @@ import { type FrontVerb, type FrontVerbs, type RequestFrame, STRANGERS_LANE } fr
 import { ANNOUNCE_KEY, recordAnnouncement, signAnnouncement } from '../audit/announce.js'
 import { type Boot, newBoot } from '../audit/boot.js'
 import { countEntries } from '../audit/counted.js'
+import { Guard } from '../audit/guard.js'
+import { OwnEntries } from '../audit/own-entries.js'
 import { Sequence } from '../audit/sequence.js'
 import { TransactionLog } from '../audit/transaction-log.js'
 import { authorize } from '../authorization/authorize.js'
@@ -44,10 +46,12 @@ import { relyingPartyOf } from '../identity/relying-party.js'
 import { stopReplacement } from '../identity/replacement-notice.js'
 import { revokeToken } from '../identity/revoke-token.js'
 import type { BootId } from '../ids.js'
+import { type ReadClockQuality, readKernelClock } from '../kernel-clock.js'
 import { Lane, Turns } from '../lane.js'
 import { readReceipt } from '../signing/read-receipt.js'
 import { signHash } from '../signing/sign-hash.js'
 import { SignatureVerifier } from '../signing/verify-signature.js'
+import { parsePolicy } from '../tlog/policy.js'
 import type { AdminServices } from './admin-services.js'
 import { administer } from './admin-verbs.js'
 import { Chores } from './chores.js'
@@ -64,6 +68,8 @@ import { isFrontVerb, isRequestOf } from './verb-schemas.js'
 export interface WorkerOptions {
   readonly logger: Logger
   readonly clock?: Clock
+  /** What is known of this machine's clock; the kernel is asked unless said. */
+  readonly clockQuality?: ReadClockQuality
   /** A device that is open already, for tests that put faults into it. */
   readonly hsm?: Hsm
 }
@@ -85,7 +91,7 @@ export async function startWorker(
   settings: WorkerSettings,
   options: WorkerOptions,
 ): Promise<{ close(): Promise<void> }> {
-  const { logger, clock = systemClock } = options
+  const { logger, clock = systemClock, clockQuality = readKernelClock } = options
   await requireSafe(settings.databaseUrl)
   const pool = openPool(settings.databaseUrl, { max: 2 })
   const device = options.hsm ?? (await openHsm(settings.hsmUri))
@@ -97,20 +103,24 @@ export async function startWorker(
   const announce = await hsm.serviceKey(ANNOUNCE_KEY)
 
   const boots = { transactions: newBoot('sam', settings.node), signing: newBoot('sam', settings.node) }
+  const own = new OwnEntries()
   const transactions = new TransactionLog({
     url: settings.databaseUrl,
-    sequence: new Sequence(boots.transactions, clock),
+    sequence: new Sequence(boots.transactions, clock, own),
     clock,
   })
   const announcer = new Announcer(hsm, announce, log.origin, transactions)
   await announcer.announce(boots.transactions)
   await announcer.announce(boots.signing)
-  const signingLog = new SigningLog({ url: settings.databaseUrl, boot: boots.signing, clock, origin: log.origin })
+  const signingLog = new SigningLog({ url: settings.databaseUrl, boot: boots.signing, clock, origin: log.origin, own })
   await signingLog.open()
 
   const requireClock = (databaseNow: Date) => {
     if (Math.abs(databaseNow.getTime() - clock.now()) > CLOCK_TOLERANCE_MS) {
       throw new ServiceError('unavailable', { retryAfter: 5, cause: new Error('clocks disagree') })
+    }
+    if (settings.refuseUnsyncedClock && !clockQuality().synchronized) {
+      throw new ServiceError('unavailable', { retryAfter: 5, cause: new Error('nothing sets the clock') })
     }
   }
   const failures = countEntries<'auth.login_failed' | 'operator.refused'>({
@@ -139,7 +149,17 @@ export async function startWorker(
     relyingParty: relyingPartyOf(settings.publicUrl),
   }
 
-  const tail = new TailWatch(pool, binding)
+  const { requiredWitnesses } = settings
+  const tail = new TailWatch({
+    ...{ db: pool, binding, own, guard: new Guard(settings.guardFile) },
+    ...(requiredWitnesses === undefined ? {} : { witnesses: parsePolicy(requiredWitnesses) }),
+    onFork: (evidence, size) => {
+      logger.fatal({ evidence }, 'the log has something else than this worker wrote: nothing is signed any more')
+      transactions
+        .append({ type: 'audit.fork_detected', outcome: 'failed', actor: { kind: 'system' }, facts: { size } })
+        .catch(() => {})
+    },
+  })
   await tail.look()
   tail.start()
   const signServices = {

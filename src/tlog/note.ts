@@ -104,7 +104,7 @@ export function parseNote(note: string): Note {
 }
 
 /** Signature lines by themselves, as a witness answers them. @throws RangeError */
-function parseSignatures(lines: string): NoteSignature[] {
+export function parseSignatures(lines: string): NoteSignature[] {
   if (!lines.endsWith('\n')) throw new RangeError('a signature line ends with a newline')
   const signatures = lines
     .slice(0, -1)

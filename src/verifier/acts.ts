@@ -11,6 +11,8 @@ export type Act =
   | readonly ['stop', index: number, t: number, boot: string]
   | readonly ['beat', index: number, t: number]
   | readonly ['sync', index: number, t: number]
+  | readonly ['step', index: number, t: number, by: number]
+  | readonly ['unsynced', index: number, t: number]
   | readonly ['key', index: number, facts: string]
   | readonly ['erase', index: number, facts: string]
   /** The opening that this entry must have is not there. */

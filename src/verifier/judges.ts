@@ -9,15 +9,17 @@ import { Silence } from './silence.js'
 import { Writers } from './writers.js'
 
 /** Events that have no opening by their nature. */
-const WITHOUT = new Set<Act[0]>(['time', 'start', 'stop', 'beat', 'sync', 'key', 'erase', 'end', 'missing'])
+const WITHOUT = new Set<Act[0]>([
+  ...(['time', 'start', 'stop', 'beat', 'sync', 'step', 'unsynced', 'key', 'erase', 'end', 'missing'] as const),
+])
 
 /** The one pass over all entries in their order. */
 export class Judges {
   readonly operations: Operations
   readonly missing = new MissingOpenings()
   readonly writers: Writers
+  readonly silence: Silence
   readonly #authorizations: Authorizations
-  readonly #silence: Silence
   readonly #people: People
 
   /** @param init facts of entry 0 */
@@ -25,7 +27,7 @@ export class Judges {
     this.writers = new Writers(init, fault)
     this.operations = new Operations(fault)
     this.#authorizations = new Authorizations(fault)
-    this.#silence = new Silence(fault)
+    this.silence = new Silence(fault)
     this.#people = new People(fault)
   }
 
@@ -42,22 +44,28 @@ export class Judges {
   #judge(act: Act): void {
     switch (act[0]) {
       case 'time':
-        this.#silence.wrote(act[1], act[2])
+        this.silence.wrote(act[1], act[2])
         return
       case 'start': {
         this.writers.start(act)
         const { writer, kind } = parseFacts(act[4]) ?? {}
-        this.#silence.start(kind === 'keeper' ? String(writer) : undefined, act[2])
+        this.silence.start(kind === 'keeper' ? String(writer) : undefined, act[2])
         return
       }
       case 'stop':
-        this.#silence.stop(act[3])
+        this.silence.stop(act[3])
         return
       case 'beat':
-        this.#silence.beat(act[2])
+        this.silence.beat(act[2])
         return
       case 'sync':
-        this.#silence.sync(act[2])
+        this.silence.sync(act[2])
+        return
+      case 'step':
+        this.silence.step(act[2], act[3])
+        return
+      case 'unsynced':
+        this.silence.unsynced(act[2])
         return
       case 'key':
         this.writers.nameKey(act)

@@ -57,6 +57,12 @@ export function actsOf(
     case 'clock.sync':
       acts.push(['sync', index, t])
       return
+    case 'clock.step':
+      acts.push(['step', index, t, Number(factOf(leaf, 'step')) || 0])
+      return
+    case 'clock.unsynced':
+      acts.push(['unsynced', index, t])
+      return
     case 'audit.key':
       acts.push(['key', index, leaf.facts ?? ''])
       return

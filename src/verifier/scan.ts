@@ -225,7 +225,7 @@ class Times {
       this.#latest = t
       this.#index = index
     }
-    if (ev === 'audit.stop' || ev === 'audit.heartbeat' || ev === 'clock.sync') this.flush()
+    if (ev === 'audit.stop' || ev === 'audit.heartbeat' || ev === 'clock.sync' || ev === 'clock.step') this.flush()
   }
 
   flush(): void {

@@ -199,7 +199,7 @@ class Verification {
     this.#judgeNewest(known.newest, roots.get(this.#size), judges)
     this.#open = judges.operations.finish(lastTime)
     judges.writers.finish(this.#size)
-    this.#incomplete.push(...judges.missing.finish(opened, fault))
+    this.#incomplete.push(...judges.silence.finish(), ...judges.missing.finish(opened, fault))
     if (since !== undefined) this.#judgeSince(since, roots.get(since.size))
     for (const receipt of receipts) {
       const unclear = judgeReceipt(receipt, { root, size: this.#size }, roots.get(receipt.size), fault)

@@ -191,6 +191,7 @@ test('a production service takes commands from named operators and shows them no
     {
       ...{ socket: samSocket(sockets, 0), socketMode: 0o600, adminSocket: adminSocket(sockets, 0) },
       ...{ databaseUrl: database.samUrl, hsmUri: env['PARAPH_HSM'] ?? '', demo: false, keysDir: join(folder, 'keys') },
+      guardFile: join(folder, 'var', 'log', 'checkpoint'),
       ...{ node: 'test', basicLogin: true, publicUrl: 'http://localhost', logLevel: 'trace', instance },
       delivery: { sms: { url: 'http://127.0.0.1:9/' }, mail: { url: 'smtp://127.0.0.1:9', from: 'a@example.test' } },
     },

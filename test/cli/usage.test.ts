@@ -65,6 +65,7 @@ test('the stable names are there', () => {
     'signer suspend',
     'signer unlock',
     'verify',
+    'witness',
   ])
 })
 

@@ -14,6 +14,7 @@ import { openCheckpointKey } from '../../src/hsm/checkpoint-key.js'
 import type { Hsm, KeySpec } from '../../src/hsm/hsm.js'
 import { openHsm } from '../../src/hsm/open-hsm.js'
 import { Keeper, type KeeperOptions } from '../../src/keeper/keeper.js'
+import type { ClockQuality } from '../../src/kernel-clock.js'
 import { callAdmin } from '../../src/sam/admin-client.js'
 import { initDemo, operatorTokenFile } from '../../src/sam/demo.js'
 import type { WorkerSettings } from '../../src/sam/supervisor.js'
@@ -48,6 +49,8 @@ export interface TestServiceOptions {
   readonly keys?: readonly KeySpec[]
   /** How it is reached, where that matters: passkeys belong to names, and to no numbers. */
   readonly publicUrl?: string
+  /** More settings of every worker. */
+  readonly settings?: Partial<WorkerSettings>
   /** Whether a keeper signs the log from the beginning, as it must for signing; yes unless said. */
   readonly keeper?: boolean
   /** Listens where a browser may keep passkeys: under a name, and on a port known before. One front. */
@@ -71,6 +74,8 @@ export function keepSecret(...values: (string | undefined)[]): void {
 /** The whole service on real parts: database, SoftHSM tokens, workers and fronts, with a clock that a test moves. */
 export class TestService {
   readonly clock = new MovedClock()
+  /** What sets the clock of the machine that runs the tests is no matter of theirs. */
+  clockQuality: ClockQuality = { source: 'kernel', synchronized: true, offset: 0, error: 500 }
   readonly urls: string[] = []
   readonly keysDir: string
   readonly folder: string
@@ -90,6 +95,7 @@ export class TestService {
   readonly #closers: (() => Promise<unknown> | unknown)[] = []
   readonly #instance = randomUUID()
   #token: TempToken | undefined
+  #settings: Partial<WorkerSettings> = {}
   #steps = 0
   #port = 0
   #onClock: ((offset: number) => void) | undefined
@@ -125,8 +131,10 @@ export class TestService {
     publicUrl = this.publicUrl,
     forBrowser = false,
     keeper = true,
+    settings = {},
   }: TestServiceOptions): Promise<void> {
     this.publicUrl = publicUrl
+    this.#settings = settings
     if (forBrowser) {
       this.#port = await freePort()
       this.publicUrl = `http://localhost:${this.#port}`
@@ -185,6 +193,7 @@ export class TestService {
       guardFile: join(this.folder, 'checkpoint'),
       node: 'test/keeper',
       clock: this.clock,
+      clockQuality: () => this.clockQuality,
       logger: this.logger,
       ...more,
     })
@@ -219,6 +228,8 @@ export class TestService {
       delivery: { outbox: join(this.folder, 'outbox') },
       logLevel: 'trace',
       instance: this.#instance,
+      guardFile: join(this.folder, 'checkpoint'),
+      ...this.#settings,
     }
     this.workerSettings.push(settings)
     return settings
@@ -230,7 +241,10 @@ export class TestService {
     device: (real: Hsm) => Hsm = (real) => real,
   ): Promise<{ close(): Promise<void> }> {
     const real = await openHsm(settings.hsmUri)
-    const worker = await startWorker(settings, { logger: this.logger, clock: this.clock, hsm: device(real) })
+    const worker = await startWorker(settings, {
+      ...{ logger: this.logger, clock: this.clock, hsm: device(real) },
+      clockQuality: () => this.clockQuality,
+    })
     return {
       close: async () => {
         await worker.close()

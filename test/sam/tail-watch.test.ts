@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto'
 import { test } from 'node:test'
+import { OwnEntries } from '../../src/audit/own-entries.js'
 import { RowBinding } from '../../src/binding.js'
-import { checkpointKeyFields, TailWatch } from '../../src/sam/tail-watch.js'
+import { checkpointKeyFields, TailWatch, type TailWatchOptions } from '../../src/sam/tail-watch.js'
 import { checkpointText, formatVkey, noteKey, signatureLine } from '../../src/tlog/note.js'
 import { EMPTY_ROOT } from '../../src/tlog/tree.js'
 
@@ -24,10 +25,16 @@ function signer() {
 const ours = signer()
 const theirs = signer()
 
+/** A watch over what answers so, with nothing written by itself. */
+function watching(query: (text: string) => Promise<unknown>, more: Partial<TailWatchOptions> = {}): TailWatch {
+  const guard = { fork: undefined, reportFork: () => {} }
+  return new TailWatch({ db: { query } as never, binding, own: new OwnEntries(), guard, onFork: () => {}, ...more })
+}
+
 /** Whether the log counts as signed, by what the tables say. */
 async function bounded(note: string | null, keys: { vkey: string; binding: Buffer }[]): Promise<boolean> {
   const rows = (text: string) => (text.includes('audit.head') ? [{ head: HEAD, origin: ORIGIN, note }] : keys)
-  const watch = new TailWatch({ query: async (text: string) => ({ rows: rows(text), rowCount: 1 }) } as never, binding)
+  const watch = watching(async (text) => ({ rows: rows(text), rowCount: 1 }))
   await watch.look()
   return watch.bounded
 }
@@ -49,7 +56,16 @@ test('only a checkpoint under a key that a worker named counts', async () => {
 })
 
 test('a log that cannot be looked at counts as unsigned', async () => {
-  const watch = new TailWatch({ query: async () => Promise.reject(new Error('permission denied')) } as never, binding)
+  const watch = watching(async () => Promise.reject(new Error('permission denied')))
   await watch.look().catch(() => {})
   assert.throws(() => watch.requireBounded(), { code: 'unavailable' })
+})
+
+test('a machine that remembers a fork signs nothing', async () => {
+  const rows = (text: string) =>
+    text.includes('audit.head') ? [{ head: 10, origin: ORIGIN, note: ours.note(10) }] : [ours.bound]
+  const guard = { fork: 'evidence', reportFork: () => {} }
+  const watch = watching(async (text) => ({ rows: rows(text), rowCount: 1 }), { guard })
+  await watch.look()
+  assert.equal(watch.bounded, false)
 })

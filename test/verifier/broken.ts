@@ -358,6 +358,24 @@ breaks('R6', 'a day without a clock', (log) => {
   }
   return log.entries.length - 1
 })
+breaks('R6', 'a clock that was put forward by less than the silence', (log) => {
+  const keeper = log.start('keeper')
+  log.beat(keeper)
+  log.now += 300_000
+  const index = log.commit(log.sam, [stopped])
+  log.commitAs(keeper, 'clock.step', { step: 200_000 })
+  log.beat(keeper)
+  return index
+})
+breaks('R6', 'a heartbeat that comes late, before the clock is put forward', (log) => {
+  const keeper = log.start('keeper')
+  log.beat(keeper)
+  log.now += 300_000
+  const index = log.entries.length
+  log.beat(keeper)
+  log.commitAs(keeper, 'clock.step', { step: 300_000 })
+  return index
+})
 
 // R8, R9
 

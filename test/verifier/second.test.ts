@@ -28,6 +28,28 @@ test('a log that is whole, with everything that the auditor kept', async () => {
   assert.deepEqual((await second(root, log.policy('w1'), ...kept)).verdict, 'fault')
 })
 
+test('a clock that was put forward is no silence, and one that nobody sets is said to be none that is sure', async () => {
+  const log = new TestLog()
+  const keeper = log.start('keeper')
+  log.beat(keeper)
+  log.now += 25 * 3600_000
+  log.newSigner()
+  log.commitAs(keeper, 'clock.step', { step: 25 * 3600_000 })
+  log.beat(keeper)
+  const verdictOf = async (name: string) => {
+    log.publish()
+    await log.write(join(folder, name))
+    return (await both(join(folder, name), log.policy())).theirs.verdict
+  }
+  assert.equal(await verdictOf('stepped'), 'ok')
+  log.commitAs(keeper, 'clock.unsynced', { source: 'kernel' })
+  for (let minute = 0; minute <= 24 * 60; minute++) {
+    log.now += 60_000
+    log.beat(keeper)
+  }
+  assert.equal(await verdictOf('unsynced'), 'incomplete')
+})
+
 test('every way to break a rule', async () => {
   const judged = async ({ rule, what, make }: Broken, i: number) => {
     const { log, index } = await make()

@@ -5,6 +5,8 @@ import { schemaIsCurrent } from '../../db/migrate.js'
 import { type Client, openClient } from '../../db/pool.js'
 import { requireSafe, UnsafeDatabaseError } from '../../db/require-safe.js'
 import { sqlState } from '../../db/transaction.js'
+import { readKernelClock } from '../../kernel-clock.js'
+import { parsePolicy } from '../../tlog/policy.js'
 import { describeFailure } from '../failure.js'
 import type { Instance } from '../instance.js'
 import { EXPIRY_DAYS } from './files.js'
@@ -109,6 +111,7 @@ async function* examineContent(
 ): AsyncGenerator<Finding> {
   yield await examineClockFunction(client)
   yield await examineClock(client)
+  yield examineTimeService(config)
   const log = await readLog(client)
   if (log === undefined) {
     yield fail('log', 'This database has no log, and none begins by itself.', 'Run `paraph audit init`, once.')
@@ -122,6 +125,9 @@ async function* examineContent(
     intentions: examineIntentions,
     partitions: examinePartitions,
     checkpoints: examineCheckpoints,
+    ...(config.witnesses === undefined
+      ? {}
+      : { witnesses: (from: Client) => examineWitnesses(from, config.witnesses as string) }),
   }
   for (const [check, look] of Object.entries(checks)) {
     try {
@@ -169,6 +175,24 @@ async function examineClock(client: Client): Promise<Finding> {
   const words = `The clocks of this machine and of the database are ${apart.toFixed(1)} s apart`
   if (apart * 1000 < CLOCK_TOLERANCE_MS) return ok('clock', `${words}.`)
   return fail('clock', `${words}; nothing is signed at more than 2 s.`, 'Set both by NTP.')
+}
+
+/** Whether anything sets this machine's clock. */
+function examineTimeService({ demo, refuseUnsyncedClock }: Config): Finding {
+  const { source, synchronized, error } = readKernelClock()
+  if (synchronized) {
+    return ok('time service', `The clock of this machine is being set; it may be ${Math.ceil(error / 1000)} ms off.`)
+  }
+  const words =
+    source === 'none'
+      ? 'This system does not tell whether anything sets its clock'
+      : 'Nothing sets the clock of this machine, as far as its kernel knows'
+  if (demo) return ok('time service', `${words}; for a demo that will do.`)
+  return (refuseUnsyncedClock ? fail : warn)(
+    'time service',
+    refuseUnsyncedClock ? `${words}; nothing is signed, by PARAPH_UNSYNCED_CLOCK.` : `${words}; the log says so.`,
+    'Run an NTP service; chrony tells the kernel where it is configured with `rtcsync`.',
+  )
 }
 
 interface LogRow {
@@ -275,5 +299,28 @@ async function examineCheckpoints(client: Client): Promise<Finding> {
     'checkpoints',
     `${which} not signed; a service that runs signs them at once, and makes no signature before.`,
     'If it runs, look for the error of the log keeper, which stands beside the workers.',
+  )
+}
+
+/** Further behind than this, a witness is away. */
+const BEHIND_SECONDS = 60
+
+async function examineWitnesses(client: Client, file: string): Promise<Finding> {
+  const { witnesses } = parsePolicy(readFileSync(file, 'utf8'))
+  const keys = witnesses.map(({ key }) => `${key.name}+${key.id.toString('hex')}`)
+  const { rows } = await client.query<{ key: string; behind: number | null }>(
+    `select key, extract(epoch from newest.created_at - (
+              select c.created_at from audit.cosignature s join audit.checkpoint c using (size)
+               where s.witness = key order by s.size desc limit 1))::float8 as behind
+       from unnest($1::text[]) as key, (select created_at from audit.checkpoint order by size desc limit 1) newest`,
+    [keys],
+  )
+  const away = rows.filter(({ behind }) => behind === null || behind > BEHIND_SECONDS)
+  const names = away.map(({ key }) => witnesses[keys.indexOf(key)]?.name).join(', ')
+  if (away.length === 0) return ok('witnesses', `All ${witnesses.length} witnesses have cosigned the log lately.`)
+  return warn(
+    'witnesses',
+    `These witnesses of PARAPH_WITNESSES have not cosigned the newest checkpoints: ${names}.`,
+    'Ask the people who run them; the log of the keeper says what they answer.',
   )
 }

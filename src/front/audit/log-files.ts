@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import type { Origin } from '../../activation.js'
-import { newestCheckpoint } from '../../audit/stored-tree.js'
+import { shownCheckpoint } from '../../audit/stored-tree.js'
 import type { Clock } from '../../clock.js'
 import { sqlState } from '../../db/transaction.js'
 import { ServiceError } from '../../errors.js'
@@ -25,8 +25,8 @@ interface Services {
 const MINUTE = 60_000
 
 /**
- * The log as files, which whatever reads C2SP tlog-tiles can read. They end where the newest checkpoint does: what stands
- * beyond it is not signed yet.
+ * The log as files, which whatever reads C2SP tlog-tiles can read. They end where the checkpoint does that is shown: what stands
+ * beyond it is not signed yet, or not cosigned.
  */
 export function logFileDoors(services: Services) {
   const { auditors, strangers } = services
@@ -36,8 +36,8 @@ export function logFileDoors(services: Services) {
   return {
     logCheckpoint: open<'logCheckpoint'>((request) =>
       readFile(auditPublic ? undefined : admit(request), async () => {
-        const newest = await newestCheckpoint((auditPublic ? strangers.store : auditors).query)
-        return newest && new Answer(200, newest.note, kept(auditPublic, 'max-age=1'))
+        const shown = await shownCheckpoint((auditPublic ? strangers.store : auditors).query)
+        return shown && new Answer(200, shown.note, kept(auditPublic, 'max-age=1'))
       }),
     ),
 

@@ -1,5 +1,6 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { readIfThere, replaceFile } from '../durable-file.js'
 import { type Checkpoint, parseCheckpoint, parseNote } from '../tlog/note.js'
 
 /**
@@ -17,7 +18,7 @@ export class Guard {
 
   /** Undefined on a machine that has seen none. @throws RangeError when the file is no checkpoint */
   get seen(): Checkpoint | undefined {
-    const note = read(this.#file)
+    const note = readIfThere(this.#file)
     return note === undefined ? undefined : parseCheckpoint(parseNote(note).text)
   }
 
@@ -25,43 +26,16 @@ export class Guard {
   remember(note: string): void {
     const before = this.seen
     if (before !== undefined && before.size >= parseCheckpoint(parseNote(note).text).size) return
-    replace(this.#file, note)
+    replaceFile(this.#file, note)
   }
 
   /** What was found, once; only people take the file away. */
   get fork(): string | undefined {
-    return read(`${this.#file}.fork`)
+    return readIfThere(`${this.#file}.fork`)
   }
 
   /** Keeps the first finding. */
   reportFork(evidence: string): void {
-    if (this.fork === undefined) replace(`${this.#file}.fork`, evidence)
-  }
-}
-
-function read(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw error
-  }
-}
-
-function replace(file: string, text: string): void {
-  const next = `${file}.new`
-  const handle = openSync(next, 'w', 0o600)
-  try {
-    writeFileSync(handle, text)
-    fsyncSync(handle)
-  } finally {
-    closeSync(handle)
-  }
-  renameSync(next, file)
-  const folder = openSync(dirname(file), 'r')
-  try {
-    fsyncSync(folder)
-  } finally {
-    closeSync(folder)
+    if (this.fork === undefined) replaceFile(`${this.#file}.fork`, evidence)
   }
 }
