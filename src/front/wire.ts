@@ -907,7 +907,7 @@ export interface paths {
         };
         /**
          * The newest checkpoint
-         * @description The log as files: with this address without its last part, whatever reads [C2SP tlog-tiles](https://c2sp.org/tlog-tiles)
+         * @description The log as files: with this address without its last part, whatever reads C2SP tlog-tiles
          *     reads it. The setting `PARAPH_AUDIT_PUBLIC` says whether checkpoints and hashes are for everybody; if not, an
          *     auditor's token is needed, as it always is for entries. What an operator reads in a minute is one entry of the log.
          */
