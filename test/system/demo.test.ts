@@ -118,6 +118,11 @@ for (const device of ['softhsm', 'memory'] as const) {
       const verified = await paraph(folder, port, 'verify', 'README.md')
       assert.equal(verified.status, 0, verified.output)
       assert.match(verified.output, /CN=Demo Signer/)
+      assert.match(
+        verified.output,
+        /recorded .*, entry \d+ of the log paraph\.demo\//,
+        'its receipt is by the log of this demo',
+      )
     } finally {
       assert.equal(await stop(first.child), 0, 'it stops in order')
     }
