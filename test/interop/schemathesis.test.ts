@@ -10,6 +10,8 @@ import { text } from 'node:stream/consumers'
 import { after, before, test } from 'node:test'
 import * as openid from 'openid-client'
 import { readOpenApi } from '../../src/front/openapi.js'
+import { operatorTokenFile } from '../../src/sam/demo.js'
+import { until } from '../helpers/csc.js'
 import { keepSecret, TestService, type TestSigner } from '../helpers/test-service.js'
 import { answer, discover, REDIRECT, type Registered, register } from '../oauth/oauth-client.js'
 import { PYTHON } from '../runner/python.js'
@@ -150,9 +152,13 @@ async function makeAccounts() {
   const [first] = accounts
   assert.ok(first)
   await service.admin('client.assign', { clientId: client.clientId, signer: first.login })
+  const auditor = readFileSync(operatorTokenFile(service.keysDir, 'auditor'), 'utf8')
+  keepSecret(auditor)
   return {
     url: service.urls[0],
     accounts,
+    auditor,
+    inLog: await signedBy(first),
     client: { ...client, redirectUri: REDIRECT },
     once: {
       // Signers of their own: a code that is used here would be refused when the tool presents it in the same half minute.
@@ -160,6 +166,26 @@ async function makeAccounts() {
       v2CredentialsDelete: await agreedDeletion(client, await makeAccount('deletes@example.test')),
     },
   }
+}
+
+/** Something that was signed and stands in the tree: its operation, and its index. */
+async function signedBy({ credential, ...signer }: TestSigner & { credential: string }) {
+  const bearer = await service.login(signer)
+  const hashes = service.digests('signed before')
+  const sad = await service.authorize(bearer, credential, hashes, { code: service.code(signer) })
+  const { status } = await service.signHash(bearer, credential, sad, hashes, { signAlgo: '1.2.840.10045.4.3.2' })
+  assert.equal(status, 200)
+  const owner = await service.owner()
+  const { rows } = await owner.query<{ op: string; index: number }>(
+    'select op, idx as index from audit.op_index where ph = 2 order by idx desc limit 1',
+  )
+  const [entry] = rows
+  assert.ok(entry)
+  await until('it is signed', async () => {
+    const covered = await owner.query('select from audit.checkpoint where size > $1', [entry.index])
+    return covered.rowCount !== 0
+  })
+  return entry
 }
 
 async function makeAccount(login: string) {
