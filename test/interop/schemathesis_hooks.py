@@ -332,8 +332,10 @@ def refuses_strangers(context, response, case):
     if response.request.method != case.operation.method.upper():
         return
     request = response.request
+    # Ours, and not of CSC.
+    without = (401, "invalid_token") if operation.startswith("audit") else (400, "invalid_request")
     for header, status, error in (
-        (None, 400, "invalid_request"),
+        (None, *without),
         ("Bearer of-nobody", 401, "invalid_token"),
     ):
         headers = {name: value for name, value in request.headers.items() if name.lower() != "authorization"}
