@@ -259,7 +259,7 @@ describe('searching', () => {
     ]
     for (const [filter, expected] of cases) {
       for (const order of ['oldest', 'newest']) {
-        const found = (await allPages({ ...filter, order }, 6)).filter(({ index }) => index < world.entries.length)
+        const found = (await allPages({ ...filter, order }, 12)).filter(({ index }) => index < world.entries.length)
         const wanted = expected.map(({ idx }) => idx)
         assert.deepEqual(indicesOf(found), order === 'oldest' ? wanted : wanted.toReversed(), JSON.stringify(filter))
       }
