@@ -21,6 +21,9 @@ export const KEY_USAGES = [
 ] as const
 export type KeyUsage = (typeof KEY_USAGES)[number]
 
+/** id-kp-timeStamping (RFC 3161 §2.3). */
+export const TIME_STAMPING = '1.3.6.1.5.5.7.3.8'
+
 /** What a certificate says, as CSC and the log want it. */
 export interface CertificateFacts {
   /** RFC 4514, most specific RDN first. */
@@ -150,16 +153,43 @@ export function checkChain(
   chain: readonly Uint8Array[],
   expected: { readonly publicKey: Uint8Array; readonly now: Date },
 ): void {
-  const [leaf, ...issuers] = chain
+  checkSigningCertificate(requireKeyOf(chain, expected.publicKey), expected.now)
+  checkIssuers(chain, expected.now)
+}
+
+/**
+ * Checks that a chain may be used with the key of a time-stamp authority: like `checkChain`, with a leaf that serves
+ * time-stamps and nothing else, and says so critically (RFC 3161 §2.3).
+ * @throws ServiceError `not_allowed` saying what is wrong
+ */
+export function checkTimeStampChain(
+  chain: readonly Uint8Array[],
+  expected: { readonly publicKey: Uint8Array; readonly now: Date },
+): void {
+  const leaf = requireKeyOf(chain, expected.publicKey)
+  checkSigningCertificate(leaf, expected.now)
+  const { extendedKeyUsage, criticalExtensions } = parseCertificate(leaf)
+  const [purpose, ...others] = extendedKeyUsage ?? []
+  if (purpose !== TIME_STAMPING || others.length > 0 || !criticalExtensions.includes('2.5.29.37')) {
+    throw new ServiceError('not_allowed', {
+      detail: 'the certificate has not the one critical extended key usage timeStamping',
+    })
+  }
+  checkIssuers(chain, expected.now)
+}
+
+/** The leaf. @throws ServiceError `not_allowed` where it is for another key, or there is none */
+function requireKeyOf([leaf]: readonly Uint8Array[], publicKey: Uint8Array): Uint8Array {
   if (leaf === undefined) throw new ServiceError('not_allowed', { detail: 'the chain is empty' })
-  if (!readX509(leaf).publicKey.equals(readPublicKey(expected.publicKey))) {
+  if (!readX509(leaf).publicKey.equals(readPublicKey(publicKey))) {
     throw new ServiceError('not_allowed', { detail: 'the certificate is for another key' })
   }
-  checkSigningCertificate(leaf, expected.now)
-  let subject = leaf
-  issuers.forEach((issuer, below) => {
-    checkIssuer(subject, issuer, below, expected.now)
-    subject = issuer
+  return leaf
+}
+
+function checkIssuers(chain: readonly Uint8Array[], now: Date): void {
+  chain.slice(1).forEach((issuer, below) => {
+    checkIssuer(chain[below] as Uint8Array, issuer, below, now)
   })
 }
 

@@ -1,5 +1,5 @@
 /**
- * Detached CMS signatures (RFC 5652) of the CAdES baseline profile B (ETSI EN 319 122-1): content-type, message-digest
+ * CMS signatures (RFC 5652): detached ones, and those that hold their content (time-stamps), of the CAdES baseline profile B (ETSI EN 319 122-1): content-type, message-digest
  * and signing-certificate-v2 are signed together with the digest of the content. The signature comes from elsewhere.
  */
 import * as asn1js from 'asn1js'
@@ -48,27 +48,33 @@ export interface PreparedCms {
 }
 
 /**
- * First half of a detached signature.
+ * First half of a signature, which is detached unless it is given the content.
  * @param messageDigest the digest of the content
- * @param certificates DER, the signer's first; all of them go in
+ * @param certificates DER, the signer's first
  * @param signingTime what the signature claims; left out for PAdES, which says it elsewhere (ETSI EN 319 142-1 §6.3)
+ * @param content what goes in, and the OID of its type; absent: data that is elsewhere
+ * @param included which of the certificates go in; all of them unless said
  * @throws ServiceError `not_allowed` when a certificate cannot be read
  */
 export function prepareCms({
   messageDigest,
   certificates,
   signingTime,
+  content,
+  included = certificates,
 }: {
   readonly messageDigest: Digest
   readonly certificates: readonly Uint8Array[]
   readonly signingTime?: Date
+  readonly content?: { readonly type: string; readonly bytes: Uint8Array }
+  readonly included?: readonly Uint8Array[]
 }): PreparedCms {
   const [leaf] = certificates
   if (leaf === undefined) throw new ServiceError('not_allowed', { detail: 'a signature needs a certificate' })
   const { algorithm } = messageDigest
   const attributes = inDerOrder(
     [
-      attribute(CONTENT_TYPE, new asn1js.ObjectIdentifier({ value: DATA })),
+      attribute(CONTENT_TYPE, new asn1js.ObjectIdentifier({ value: content?.type ?? DATA })),
       attribute(MESSAGE_DIGEST, new asn1js.OctetString({ valueHex: messageDigest.bytes })),
       attribute(SIGNING_CERTIFICATE_V2, signingCertificate(leaf)),
       ...(signingTime === undefined ? [] : [attribute(SIGNING_TIME, timeValue(signingTime))]),
@@ -83,7 +89,7 @@ export function prepareCms({
       if (!isSignatureOver(signedBytes, signature, mechanism, readX509(leaf).publicKey)) {
         throw new ServiceError('not_allowed', { detail: 'the signature does not fit the certificate' })
       }
-      return assemble({ algorithm, attributes, certificates, signature, mechanism })
+      return assemble({ algorithm, attributes, leaf, content, included, signature, mechanism })
     },
   }
 }
@@ -110,12 +116,14 @@ function timeValue(moment: Date): asn1js.AsnType {
 function assemble(parts: {
   algorithm: DigestAlgorithm
   attributes: readonly asn1js.Sequence[]
-  certificates: readonly Uint8Array[]
+  leaf: Uint8Array
+  content: { readonly type: string; readonly bytes: Uint8Array } | undefined
+  included: readonly Uint8Array[]
   signature: Uint8Array
   mechanism: Mechanism
 }): Uint8Array {
-  const certificates = parts.certificates.map((der) => sameBytes(readCertificate(der), der))
-  const [leaf] = certificates as [Certificate, ...Certificate[]]
+  const certificates = parts.included.map((der) => sameBytes(readCertificate(der), der))
+  const leaf = readCertificate(parts.leaf)
   // The bare digest name without parameters, as RFC 5754 §2 wants it.
   const digestAlgorithm = new AlgorithmIdentifier({ algorithmId: DIGEST_OID[parts.algorithm] })
   const signer = new SignerInfo({
@@ -129,13 +137,21 @@ function assemble(parts: {
     signatureAlgorithm: signatureAlgorithm(parts.mechanism),
     signature: new asn1js.OctetString({ valueHex: parts.signature }),
   })
+  const encapContentInfo = new EncapsulatedContentInfo({ eContentType: parts.content?.type ?? DATA })
+  // Set afterwards: the constructor would cut the octets into a constructed string, which DER has not.
+  if (parts.content !== undefined) encapContentInfo.eContent = new asn1js.OctetString({ valueHex: parts.content.bytes })
   const signedData = new SignedData({
-    version: 1,
+    // RFC 5652 §5.1
+    version: parts.content === undefined ? 1 : 3,
     digestAlgorithms: [digestAlgorithm],
-    encapContentInfo: new EncapsulatedContentInfo({ eContentType: DATA }),
-    certificates: inDerOrder(certificates.map((certificate) => certificate.toSchema())).map(
-      (schema) => new Certificate({ schema }),
-    ),
+    encapContentInfo,
+    ...(certificates.length === 0
+      ? {}
+      : {
+          certificates: inDerOrder(certificates.map((certificate) => certificate.toSchema())).map(
+            (schema) => new Certificate({ schema }),
+          ),
+        }),
     signerInfos: [signer],
   })
   return encode(new ContentInfo({ contentType: ContentInfo.SIGNED_DATA, content: signedData.toSchema() }).toSchema())

@@ -7,7 +7,7 @@ import { Certificate, PublicKeyInfo, Time } from 'pkijs'
 import type { Clock } from '../clock.js'
 import { ServiceError } from '../errors.js'
 import type { Hsm, ServiceKey } from '../hsm/hsm.js'
-import { readPublicKey, type SignDigest, usualMechanism } from './algorithm.js'
+import { readPublicKey, usualMechanism } from './algorithm.js'
 import { readCertificate } from './certificate.js'
 import { readRequest } from './certificate-request.js'
 import { decode, wholeSeconds } from './der.js'
@@ -18,14 +18,19 @@ import {
   policy,
   qcStatements,
   subjectKeyIdentifier,
+  timeStampingOnly,
 } from './extensions.js'
 import { attributeOf, COMMON_NAME, type Subject, toName } from './name.js'
+import { signerOf } from './service-signer.js'
 import { signStructure } from './signed-structure.js'
 
 /** The organization in every name of the demo. */
 const DEMO_ORGANIZATION = 'Paraph demo'
 /** Policy of a signer's certificate of the demo, unless another is asked for; the arc 2.999 is set aside for examples (ITU-T X.660). */
 export const TEST_POLICY = '2.999.1'
+
+/** Policy of the demo's time-stamps. */
+export const TEST_TIME_STAMP_POLICY = '2.999.2'
 
 /** Whether a certificate with this policy is a demo's: that one, and all below it. */
 export function isTestPolicy(policyOid: string): boolean {
@@ -34,8 +39,6 @@ export function isTestPolicy(policyOid: string): boolean {
 
 const NOTICE = 'TEST ONLY: issued by a Paraph demo to whoever asked for it. It proves nothing about anybody.'
 const LIFETIME = 90 * 24 * 3600 * 1000
-/** How long one signature by the CA's key may take, in milliseconds. */
-const SIGNING_TIME = 10_000
 
 /**
  * A new self-signed root with a name of its own, valid for 90 days; it may issue signers' certificates and no CA.
@@ -110,6 +113,39 @@ export async function issue(
   return signStructure(certificate, mechanismOf(key), signerOf(hsm, key))
 }
 
+/**
+ * A certificate of the demo's time-stamp authority, for time-stamps only and valid as long as the root.
+ * @param publicKey its key, DER SubjectPublicKeyInfo
+ * @returns DER
+ * @throws HsmError
+ */
+export async function issueTimeStamping(
+  hsm: Hsm,
+  key: ServiceKey,
+  root: Uint8Array,
+  publicKey: Uint8Array,
+  clock: Clock,
+): Promise<Uint8Array> {
+  const issuer = readCertificate(root)
+  const certificate = new Certificate({
+    version: 2,
+    serialNumber: await newSerial(hsm),
+    issuer: issuer.subject,
+    subject: toName({ commonName: 'Paraph demo time-stamp authority', organization: DEMO_ORGANIZATION }),
+    notBefore: timeOf(wholeSeconds(clock.now())),
+    notAfter: timeOf(issuer.notAfter.value),
+    subjectPublicKeyInfo: new PublicKeyInfo({ schema: decode(publicKey) }),
+    extensions: [
+      keyUsage('digitalSignature'),
+      timeStampingOnly(),
+      subjectKeyIdentifier(publicKey),
+      authorityKeyIdentifier(key.publicKey),
+      policy(TEST_TIME_STAMP_POLICY, NOTICE),
+    ],
+  })
+  return signStructure(certificate, mechanismOf(key), signerOf(hsm, key))
+}
+
 function subjectOfRequest(der: Uint8Array): { subject: Subject; publicKey: Uint8Array } {
   const { subject, publicKey } = readRequest(der)
   return { subject: { commonName: attributeOf(subject, COMMON_NAME) ?? '' }, publicKey }
@@ -120,15 +156,6 @@ function mechanismOf(key: ServiceKey) {
   const mechanism = usualMechanism(key.publicKey)
   if (mechanism === undefined) throw new ServiceError('not_allowed', { detail: 'a key of this kind cannot be a CA' })
   return mechanism
-}
-
-/** Signs digests with a service key, one at a time. */
-export function signerOf(hsm: Hsm, key: ServiceKey): SignDigest {
-  return async (digest, mechanism) => {
-    const [signature] = await hsm.sign(key, mechanism, [digest], performance.now() + SIGNING_TIME)
-    if (signature === undefined) throw new ServiceError('internal', { detail: 'the device returned no signature' })
-    return signature
-  }
 }
 
 /** 127 random bits, positive and of constant length (RFC 5280 §4.1.2.2). */

@@ -5,22 +5,28 @@ import {
   BasicConstraints,
   CertificatePolicies,
   Extension,
+  ExtKeyUsage,
   PolicyInformation,
   PolicyQualifierInfo,
   PublicKeyInfo,
   QCStatement,
   QCStatements,
 } from 'pkijs'
-import { KEY_USAGES, type KeyUsage } from './certificate.js'
+import { KEY_USAGES, type KeyUsage, TIME_STAMPING } from './certificate.js'
 import { decode, encode, namedBits } from './der.js'
 
-/** A CA that may issue certificates for signers only. */
+/** A CA that may issue certificates, and none for another CA. */
 export function issuingCa(): Extension {
   return extension('2.5.29.19', true, new BasicConstraints({ cA: true, pathLenConstraint: 0 }).toSchema())
 }
 
 export function keyUsage(...usages: readonly KeyUsage[]): Extension {
   return extension('2.5.29.15', true, namedBits(usages.map((usage) => KEY_USAGES.indexOf(usage))))
+}
+
+/** For time-stamps and nothing else, as RFC 3161 §2.3 wants it: critical, and alone. */
+export function timeStampingOnly(): Extension {
+  return extension('2.5.29.37', true, new ExtKeyUsage({ keyPurposes: [TIME_STAMPING] }).toSchema())
 }
 
 /** @param publicKey DER SubjectPublicKeyInfo */
