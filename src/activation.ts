@@ -268,6 +268,20 @@ export interface FrontVerbs {
     request: { origin: Origin; bearer: string; operation: string; phase: 'intent' | 'outcome' }
     response: ReceiptParts | { pending: true; index?: number }
   }
+  /** A time-stamp (RFC 3161) over a digest (CSC `signatures/timestamp`). */
+  timestamp: {
+    request: {
+      origin: Origin
+      bearer: string
+      /** Base64. */
+      digest: string
+      digestAlgorithm: DigestAlgorithm
+      /** Hexadecimal digits. */
+      nonce?: string
+    }
+    /** Base64 of the DER token. */
+    response: { token: string }
+  }
   /** What a signer shall be asked on our own pages: by an OAuth client, or by a session that gets a handle. */
   requestApproval: {
     request: {
@@ -408,7 +422,15 @@ export interface FrontVerbs {
   /** Whether this worker can sign now: device, database, clock, and a log that is being signed. */
   health: {
     request: Record<string, never>
-    response: { device: boolean; database: boolean; clock: boolean; log: boolean; demo: boolean }
+    response: {
+      device: boolean
+      database: boolean
+      clock: boolean
+      log: boolean
+      demo: boolean
+      /** Whether it gives time-stamps. */
+      timeStamps: boolean
+    }
   }
 }
 

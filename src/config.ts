@@ -55,6 +55,11 @@ export interface Config {
   readonly requireWitnesses: boolean
   /** PARAPH_UNSYNCED_CLOCK: `refuse` makes no signature while nothing sets this machine's clock. Default `warn`. */
   readonly refuseUnsyncedClock: boolean
+  /**
+   * PARAPH_TSA_HSM, PARAPH_TSA_CHAIN and PARAPH_TSA_POLICY: the time-stamp authority's token with its own PIN, its
+   * certificates (PEM, its own first), the OID under which it stamps. Absent: no time-stamps are given; a demo has its own.
+   */
+  readonly timeStamps: { readonly hsmUri: string; readonly chainFile: string; readonly policy: string } | undefined
   /** PARAPH_BASIC_LOGIN: whether auth/login takes login and password. Default on in a demo, off elsewhere. */
   readonly basicLogin: boolean
   /** PARAPH_AUDIT_PUBLIC: whether everybody may read the log's checkpoints and hashes. Default false. */
@@ -112,6 +117,9 @@ const NAMES = [
   'PARAPH_WITNESSES',
   'PARAPH_REQUIRE_WITNESSES',
   'PARAPH_UNSYNCED_CLOCK',
+  'PARAPH_TSA_HSM',
+  'PARAPH_TSA_CHAIN',
+  'PARAPH_TSA_POLICY',
   'PARAPH_BASIC_LOGIN',
   'PARAPH_AUDIT_PUBLIC',
   'PARAPH_WORKERS',
@@ -234,6 +242,29 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, pr
   }
   const sms = smsUrl === undefined ? undefined : { url: smsUrl, ...(tokenFile === undefined ? {} : { tokenFile }) }
 
+  const tsaHsm = read('PARAPH_TSA_HSM')
+  const chainFile = path('PARAPH_TSA_CHAIN')
+  const policy = read('PARAPH_TSA_POLICY')
+  if (new Set([tsaHsm, chainFile, policy].map((value) => value === undefined)).size > 1) {
+    fault(
+      'PARAPH_TSA_HSM, PARAPH_TSA_CHAIN and PARAPH_TSA_POLICY belong together. Type all three, or none for a service that gives no time-stamps',
+    )
+  }
+  if (tsaHsm !== undefined && !tsaHsm.startsWith('pkcs11:')) {
+    fault(
+      'PARAPH_TSA_HSM is no token. Type PARAPH_TSA_HSM="pkcs11:/path/to/module.so?token=paraph-tsa&pin-file=/path/to/tsa-pin"',
+    )
+  }
+  if (policy !== undefined && !/^[0-2](\.(0|[1-9]\d{0,9})){1,20}$/.test(policy)) {
+    fault(
+      'PARAPH_TSA_POLICY is no object identifier. Type the OID of your policy, for example PARAPH_TSA_POLICY=1.3.6.1.4.1.99999.1',
+    )
+  }
+  const timeStamps =
+    tsaHsm === undefined || chainFile === undefined || policy === undefined
+      ? undefined
+      : { hsmUri: tsaHsm, chainFile, policy }
+
   const region = read('PARAPH_REGION') ?? 'ZZ'
   if (!/^[A-Z]{2}$/.test(region))
     fault('PARAPH_REGION is not a country code. Type two capital letters, for example PARAPH_REGION=PL')
@@ -258,6 +289,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, pr
     witnesses,
     requireWitnesses,
     refuseUnsyncedClock: oneOf('PARAPH_UNSYNCED_CLOCK', ['warn', 'refuse'], 'warn') === 'refuse',
+    timeStamps,
     basicLogin: oneOf('PARAPH_BASIC_LOGIN', ['off', 'on'], demo ? 'on' : 'off') === 'on',
     auditPublic: oneOf('PARAPH_AUDIT_PUBLIC', ['false', 'true'], 'false') === 'true',
     workers: whole('PARAPH_WORKERS', 1, 64, 1),

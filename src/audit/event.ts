@@ -20,6 +20,7 @@ export type EvidenceName =
   | 'session'
   | 'operator'
   | 'query' // what an auditor asked the log for
+  | 'stamp' // serial number of a time-stamp, decimal
 
 interface EventDefinition {
   /** Frozen: a number is never given to another event (table audit.event_type). */
@@ -46,6 +47,7 @@ export const EVENTS = {
   'clock.sync': { ev: 20, phase: 'single', opens: [], keeper: true },
   'clock.step': { ev: 21, phase: 'single', opens: [], keeper: true },
   'clock.unsynced': { ev: 22, phase: 'single', opens: [], keeper: true },
+  'audit.anchored': { ev: 10, phase: 'single', opens: [], keeper: true },
   'key.generated': { ev: 50, phase: 'single', opens: ['actor', 'signer', 'credential', 'key'] },
   'key.linked_cert': { ev: 51, phase: 'single', opens: ['actor', 'signer', 'credential', 'certificate', 'key'] },
   'credential.created': {
@@ -152,6 +154,7 @@ export const EVENTS = {
   'operator.disabled': { ev: 151, phase: 'single', opens: ['actor', 'operator'] },
   'operator.refused': { ev: 152, phase: 'single', opens: ['actor'] },
   'operator.vouched': { ev: 153, phase: 'single', opens: ['actor', 'operator', 'signer'] },
+  'timestamp.issued': { ev: 160, phase: 'single', opens: ['actor', 'client', 'signer', 'session', 'stamp'] },
 } as const satisfies Record<string, EventDefinition>
 
 export type EventName = keyof typeof EVENTS

@@ -22,6 +22,8 @@ export interface DemoDevice {
   readonly hsmUri: string
   /** The certificate authority's device: its own token, its own PIN. */
   readonly caHsmUri: string
+  /** That of the time-stamp authority. */
+  readonly tsaHsmUri: string
   /** That of the key which signs the log. */
   readonly checkpointHsmUri: string
   /** What a process that opens them needs in its environment, before the module is loaded. */
@@ -50,6 +52,7 @@ function memoryDevice(keys: string): DemoDevice {
     kind: 'memory',
     hsmUri: uri('memory'),
     caHsmUri: uri('memory-ca'),
+    tsaHsmUri: uri('memory-tsa'),
     checkpointHsmUri: uri('memory-log'),
     env: {},
   }
@@ -62,6 +65,7 @@ function softHsm(keys: string, module: string): DemoDevice {
     kind: 'softhsm',
     hsmUri: uri('paraph', 'pin'),
     caHsmUri: uri('paraph-ca', 'ca-pin'),
+    tsaHsmUri: uri('paraph-tsa', 'tsa-pin'),
     checkpointHsmUri: uri('paraph-log', 'log-pin'),
     env: { SOFTHSM2_CONF: join(keys, 'softhsm2.conf') },
   }

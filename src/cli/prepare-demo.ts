@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
-import { type DemoSigner, readDemoSigner, vkeyFile } from '../sam/demo.js'
+import { type DemoSigner, readDemoSigner, timeStampChainFile, vkeyFile } from '../sam/demo.js'
 import type { DemoSummary } from './banner.js'
 import type { DemoSetup } from './serve.js'
 
@@ -11,7 +11,8 @@ const PROGRAM = join(dirname(dirname(fileURLToPath(import.meta.url))), 'sam', 'p
 
 /** What the terminal tells of the demo, whose content is made at its first start and found at every later one. */
 export async function prepareDemo(setup: DemoSetup): Promise<DemoSummary> {
-  const known = existsSync(vkeyFile(setup.keysDir)) ? readDemoSigner(setup.keysDir) : undefined
+  const made = existsSync(vkeyFile(setup.keysDir)) && existsSync(timeStampChainFile(setup.keysDir))
+  const known = made ? readDemoSigner(setup.keysDir) : undefined
   const signer = known ?? (await makeDemo(setup))
   return {
     login: signer.login,

@@ -10,6 +10,7 @@ import type { KeeperSettings } from '../keeper/settings.js'
 import { adminSocket, samSocket, socketFolder } from '../sam/socket-folder.js'
 import { type SupervisorOptions, startSupervisor, type WorkerSettings } from '../sam/supervisor.js'
 import { parsePolicy } from '../tlog/policy.js'
+import type { TimeStampSettings } from '../sam/time-stamps.js'
 import type { Running } from './run-until-signal.js'
 
 /** Compiled modules that run as processes; tests put others in their place. */
@@ -38,6 +39,7 @@ export interface WorkerPlan {
   readonly databaseUrl: string
   readonly hsmUri: string
   readonly caHsmUri?: string
+  readonly timeStamps?: TimeStampSettings
   readonly instance: string
   /** Role paraph_keeper. */
   readonly keeperUrl: string

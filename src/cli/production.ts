@@ -64,6 +64,7 @@ export async function startProductionWorkers(start: Start, sockets: string, sock
   const checkpointHsmUri = config.checkpointHsm as string
   return startWorkers(start, {
     ...{ databaseUrl, hsmUri, keeperUrl, checkpointHsmUri, instance, sockets, socketMode },
+    ...(config.timeStamps === undefined ? {} : { timeStamps: config.timeStamps }),
     env: {},
   })
 }

@@ -5,6 +5,7 @@ import { freePort } from '../db/cluster.js'
 import { openEmbedded } from '../db/embedded.js'
 import { withPassword } from '../db/pool.js'
 import { newId } from '../ids.js'
+import { demoTimeStamps } from '../sam/demo.js'
 import { socketFolder } from '../sam/socket-folder.js'
 import { type DemoSummary, printBanner } from './banner.js'
 import { chooseDemoDevice, prepareSoftHsm } from './demo-device.js'
@@ -19,6 +20,7 @@ export interface DemoSetup {
   readonly samUrl: string
   readonly hsmUri: string
   readonly caHsmUri: string
+  readonly tsaHsmUri: string
   readonly checkpointHsmUri: string
   /** What the device's module needs in the environment of the process that loads it (SOFTHSM2_CONF). */
   readonly env: Readonly<Record<string, string>>
@@ -79,16 +81,17 @@ async function serveDemo(start: Start, prepareDemo: ServeParts['prepareDemo']): 
   const database = await openEmbedded(config.data, { onTrouble: (text) => logger.warn(text) })
   running.onStop(database.stop)
 
-  const { hsmUri, caHsmUri, checkpointHsmUri, env } = device
+  const { hsmUri, caHsmUri, tsaHsmUri, checkpointHsmUri, env } = device
   const { ownerUrl, samUrl, frontUrl, keeperUrl } = database
   const { keys: keysDir, node } = config
-  const setup = { ownerUrl, samUrl, hsmUri, caHsmUri, checkpointHsmUri, env, keysDir, instance, node }
+  const setup = { ownerUrl, samUrl, hsmUri, caHsmUri, tsaHsmUri, checkpointHsmUri, env, keysDir, instance, node }
   const demo = await prepareDemo(setup)
 
   const sockets = await startWorkers(start, {
     databaseUrl: samUrl,
     hsmUri,
     caHsmUri,
+    timeStamps: demoTimeStamps(tsaHsmUri, keysDir),
     keeperUrl,
     checkpointHsmUri,
     instance,

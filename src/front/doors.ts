@@ -14,6 +14,7 @@ import { listDoors } from './csc/credentials-list.js'
 import { sendCodeDoors } from './csc/credentials-send-code.js'
 import { infoDoors } from './csc/info.js'
 import { signHashDoors } from './csc/signatures-sign-hash.js'
+import { timestampDoors } from './csc/signatures-timestamp.js'
 import type { Health } from './health.js'
 import type { OAuthServer } from './oauth/mount.js'
 import type { OpenApi } from './openapi.js'
@@ -45,6 +46,7 @@ export function allDoors(
     ...deleteDoors(services),
     ...signHashDoors(services),
     ...receiptDoors(services),
+    ...timestampDoors(services, health),
     ...sessionDoors(services, bearer),
     ...auditDoors(services),
     ...pageDoors(contract, health),

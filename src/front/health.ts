@@ -16,6 +16,11 @@ export interface Health {
    * @throws ServiceError `unavailable` until a worker has been asked
    */
   demo(): Promise<boolean>
+  /**
+   * Whether the service gives time-stamps, as a worker told last.
+   * @throws ServiceError `unavailable` until a worker has been asked
+   */
+  timeStamps(): Promise<boolean>
 }
 
 export function watchHealth(services: {
@@ -24,7 +29,7 @@ export function watchHealth(services: {
   readonly clock: Clock
 }): Health {
   const { db, sam, clock } = services
-  let demo: boolean | undefined
+  let known: Pick<FrontVerbs['health']['response'], 'demo' | 'timeStamps'> | undefined
   let asked = Number.NEGATIVE_INFINITY
   let answer: Promise<Readiness> | undefined
 
@@ -35,7 +40,7 @@ export function watchHealth(services: {
     asking ??= sam
       .call('health', {}, { deadlineMs: DEADLINE })
       .then((health) => {
-        demo = health.demo
+        known = health
         return health
       })
       .finally(() => {
@@ -67,7 +72,10 @@ export function watchHealth(services: {
       return answer
     },
     async demo() {
-      return demo ?? (await askWorker()).demo
+      return (known ?? (await askWorker())).demo
+    },
+    async timeStamps() {
+      return (known ?? (await askWorker())).timeStamps
     },
   }
 }

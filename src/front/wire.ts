@@ -769,6 +769,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/csc/v1/signatures/timestamp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have a hash time-stamped
+         * @description Gives the TimeStampToken (RFC 3161) of the service's own authority over a hash, with its certificates in it. Needs no
+         *     SAD. Answers 501 where the service has no time-stamp authority; `info` names the method where it has.
+         */
+        post: operations["v1Timestamp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/csc/v2/signatures/timestamp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have a hash time-stamped
+         * @description Gives the TimeStampToken (RFC 3161) of the service's own authority over a hash, with its certificates in it. Needs no
+         *     SAD. Answers 501 where the service has no time-stamp authority; `info` names the method where it has.
+         */
+        post: operations["v2Timestamp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/signer/v1/session": {
         parameters: {
             query?: never;
@@ -1596,6 +1638,19 @@ export interface components {
             /** @description In the order of the hashes. */
             signatures: components["schemas"]["Base64"][];
         };
+        TimestampRequest: {
+            /** @description Base64. */
+            hash: string;
+            /** @description OID of SHA-256, SHA-384 or SHA-512. */
+            hashAlgo: string;
+            /** @description A number in hexadecimal digits; it comes back in the token. */
+            nonce?: string | null;
+            clientData?: components["schemas"]["ClientData"];
+        };
+        TimestampResponse: {
+            /** @description The TimeStampToken, a CMS ContentInfo in DER. */
+            timestamp: components["schemas"]["Base64"];
+        };
         SessionRequest: {
             clientData?: components["schemas"]["ClientData"];
         };
@@ -2132,6 +2187,8 @@ export type SignAlgoParams = components['schemas']['SignAlgoParams'];
 export type SignHashRequestV1 = components['schemas']['SignHashRequestV1'];
 export type SignHashRequestV2 = components['schemas']['SignHashRequestV2'];
 export type SignHashResponse = components['schemas']['SignHashResponse'];
+export type TimestampRequest = components['schemas']['TimestampRequest'];
+export type TimestampResponse = components['schemas']['TimestampResponse'];
 export type SessionRequest = components['schemas']['SessionRequest'];
 export type SessionState = components['schemas']['SessionState'];
 export type Instant = components['schemas']['Instant'];
@@ -3712,6 +3769,72 @@ export interface operations {
             415: components["responses"]["NotJson"];
             422: components["responses"]["OtherRequest"];
             500: components["responses"]["Failed"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    v1Timestamp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TimestampRequest"];
+            };
+        };
+        responses: {
+            /** @description The time-stamp */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TimestampResponse"];
+                };
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            405: components["responses"]["OtherMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["NotJson"];
+            500: components["responses"]["Failed"];
+            501: components["responses"]["NotImplemented"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    v2Timestamp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TimestampRequest"];
+            };
+        };
+        responses: {
+            /** @description The time-stamp */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TimestampResponse"];
+                };
+            };
+            400: components["responses"]["Refused"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            405: components["responses"]["OtherMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["NotJson"];
+            500: components["responses"]["Failed"];
+            501: components["responses"]["NotImplemented"];
             503: components["responses"]["Unavailable"];
         };
     };

@@ -4,7 +4,7 @@ import type { AdminVerb, AdminVerbs, OperatorRole } from '../activation.js'
 import { ADMIN_ROLE } from '../activation.js'
 import { initLog } from '../audit/init.js'
 import { RowBinding } from '../binding.js'
-import { systemClock } from '../clock.js'
+import { type Clock, systemClock } from '../clock.js'
 import { openClient } from '../db/pool.js'
 import { ServiceError } from '../errors.js'
 import { initializeToken } from '../hsm/ceremony.js'
@@ -13,12 +13,13 @@ import { type Hsm, HsmError } from '../hsm/hsm.js'
 import { openHsm, parseHsmUri } from '../hsm/open-hsm.js'
 import { CODE_DIGITS, CODE_PERIOD } from '../identity/one-time-code.js'
 import { insertOperator, newOperatorId } from '../identity/operator.js'
-import { createRoot } from '../pki/demo-ca.js'
+import { createRoot, issueTimeStamping, TEST_TIME_STAMP_POLICY } from '../pki/demo-ca.js'
 import { toPem } from '../pki/pem.js'
 import { formatVkey, noteKey } from '../tlog/note.js'
 import { callAdmin } from './admin-client.js'
-import { CA_KEY, CA_ROOT_FILE } from './demo-ca-files.js'
+import { CA_KEY, CA_ROOT_FILE, openDemoCa } from './demo-ca-files.js'
 import { createKeyring } from './keyring.js'
+import { TIME_STAMP_KEY, type TimeStampSettings } from './time-stamps.js'
 
 const ROLES: readonly OperatorRole[] = ['registration', 'system', 'security', 'auditor']
 const SIGNER_FILE = 'demo-signer.json'
@@ -42,6 +43,8 @@ export interface DemoFolder {
   readonly ownerUrl: string
   readonly hsmUri: string
   readonly caHsmUri: string
+  /** The device of the time-stamp authority's key. */
+  readonly tsaHsmUri: string
   readonly keysDir: string
   readonly instance: string
 }
@@ -56,7 +59,7 @@ export function readDemoSigner(keysDir: string): DemoSigner | undefined {
  * The ceremonies of a demo, once for its own new folder: tokens, certificate authority, log, operators. Does nothing where
  * the database has its log. The process needs what the device's module needs, such as SOFTHSM2_CONF.
  */
-export async function initDemo(folder: DemoFolder): Promise<void> {
+export async function initDemo(folder: Omit<DemoFolder, 'tsaHsmUri'>): Promise<void> {
   if (await hasLog(folder.ownerUrl)) return
   for (const uri of [folder.hsmUri, folder.caHsmUri]) {
     if (parseHsmUri(uri).kind === 'pkcs11') await initializeToken(uri)
@@ -132,6 +135,37 @@ export async function populateDemo(adminSocket: string, keysDir: string): Promis
   return signer
 }
 
+/** Where a demo keeps the certificates of its time-stamp authority. */
+export const timeStampChainFile = (keysDir: string) => join(keysDir, 'tsa-chain.pem')
+
+/** How workers find the demo's time-stamp authority. */
+export function demoTimeStamps(tsaHsmUri: string, keysDir: string): TimeStampSettings {
+  return { hsmUri: tsaHsmUri, chainFile: timeStampChainFile(keysDir), policy: TEST_TIME_STAMP_POLICY }
+}
+
+/** Makes the demo's time-stamp authority, which the demo CA certifies, where there is none. */
+export async function makeTimeStampAuthority(
+  { caHsmUri, tsaHsmUri, keysDir }: Pick<DemoFolder, 'caHsmUri' | 'tsaHsmUri' | 'keysDir'>,
+  clock: Clock = systemClock,
+): Promise<void> {
+  const file = timeStampChainFile(keysDir)
+  if (existsSync(file)) return
+  if (parseHsmUri(tsaHsmUri).kind === 'pkcs11') await initializeToken(tsaHsmUri)
+  const tsa = await openHsm(tsaHsmUri)
+  try {
+    const { publicKey } = await serviceKey(tsa, TIME_STAMP_KEY)
+    const ca = await openDemoCa(caHsmUri, keysDir)
+    try {
+      const leaf = await issueTimeStamping(ca.hsm, ca.key, ca.root, publicKey, clock)
+      writePrivate(file, toPem('CERTIFICATE', leaf) + toPem('CERTIFICATE', ca.root))
+    } finally {
+      await ca.hsm.close()
+    }
+  } finally {
+    await tsa.close()
+  }
+}
+
 /** Whoever of the demo's operators has the role gives the command. */
 function callerOf(adminSocket: string, keysDir: string) {
   return <V extends AdminVerb>(verb: V, request: AdminVerbs[V]['request']) => {
@@ -163,21 +197,22 @@ export async function nameCheckpointKey(adminSocket: string, keysDir: string, ur
   }
 }
 
-async function createCa({ caHsmUri, keysDir }: DemoFolder): Promise<void> {
+async function createCa({ caHsmUri, keysDir }: Pick<DemoFolder, 'caHsmUri' | 'keysDir'>): Promise<void> {
   const hsm = await openHsm(caHsmUri)
   try {
-    const key = await caKey(hsm)
+    const key = await serviceKey(hsm, CA_KEY)
     writeFileSync(join(keysDir, CA_ROOT_FILE), toPem('CERTIFICATE', await createRoot(hsm, key, systemClock)))
   } finally {
     await hsm.close()
   }
 }
 
-async function caKey(hsm: Hsm) {
+/** That of this name, or a new one. */
+async function serviceKey(hsm: Hsm, name: string) {
   try {
-    return await hsm.serviceKey(CA_KEY)
+    return await hsm.serviceKey(name)
   } catch (error) {
-    if (error instanceof HsmError && error.code === 'not_found') return hsm.createServiceKey(CA_KEY, 'p-256')
+    if (error instanceof HsmError && error.code === 'not_found') return hsm.createServiceKey(name, 'p-256')
     throw error
   }
 }

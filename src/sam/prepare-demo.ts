@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { pino } from 'pino'
-import { type DemoFolder, initDemo, nameCheckpointKey, populateDemo } from './demo.js'
+import { type DemoFolder, initDemo, makeTimeStampAuthority, nameCheckpointKey, populateDemo } from './demo.js'
 import { startWorker } from './worker.js'
 
 export interface DemoSetup extends DemoFolder {
@@ -18,6 +18,7 @@ export interface DemoSetup extends DemoFolder {
 
 const setup = JSON.parse(await text(process.stdin)) as DemoSetup
 await initDemo(setup)
+await makeTimeStampAuthority(setup)
 const sockets = mkdtempSync(join(tmpdir(), 'paraph-demo-'))
 try {
   const adminSocket = join(sockets, 'admin.sock')

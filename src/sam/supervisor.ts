@@ -3,6 +3,7 @@ import { type ChildProcess, spawn as spawnProcess } from 'node:child_process'
 import type { LogLevel } from '../config.js'
 import type { DeliverySettings } from '../identity/delivery/delivery.js'
 import type { ChildMessage } from '../supervised.js'
+import type { TimeStampSettings } from './time-stamps.js'
 
 /** What a SAM worker (`src/sam/main.ts`) reads from its standard input. */
 export interface WorkerSettings {
@@ -17,6 +18,8 @@ export interface WorkerSettings {
   readonly hsmUri: string
   /** The device of the demo's certificate authority; demo only. */
   readonly caHsmUri?: string
+  /** The time-stamp authority, where there is one. */
+  readonly timeStamps?: TimeStampSettings
   readonly demo: boolean
   readonly keysDir: string
   /** Name of this machine and worker in the log. */

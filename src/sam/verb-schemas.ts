@@ -157,6 +157,10 @@ const schemas: Record<FrontVerb, object> = {
     { sad: value, retryKey: { type: 'string', pattern: '^[\\x21-\\x7e]{1,255}$' } },
   ),
   receipt: object({ origin, bearer: value, operation: value, phase: { enum: ['intent', 'outcome'] } }),
+  timestamp: object(
+    { origin, bearer: value, digest: { ...digests.items }, digestAlgorithm: algorithm },
+    { nonce: { type: 'string', pattern: '^[0-9A-Fa-f]{1,128}$' } },
+  ),
   announce: object({
     bootId: { type: 'string', pattern: '^[0-9a-f-]{36}$' },
     node: { type: 'string', pattern: '^[\\x20-\\x7e]{0,64}$' },

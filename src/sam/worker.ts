@@ -63,6 +63,7 @@ import { openKeyring } from './keyring.js'
 import { look } from './look.js'
 import type { WorkerSettings } from './supervisor.js'
 import { TailWatch } from './tail-watch.js'
+import { openTimeStamps, stampForBearer } from './time-stamps.js'
 import { isFrontVerb, isRequestOf } from './verb-schemas.js'
 
 export interface WorkerOptions {
@@ -115,8 +116,8 @@ export async function startWorker(
   const signingLog = new SigningLog({ url: settings.databaseUrl, boot: boots.signing, clock, origin: log.origin, own })
   await signingLog.open()
 
-  const requireClock = (databaseNow: Date) => {
-    if (Math.abs(databaseNow.getTime() - clock.now()) > CLOCK_TOLERANCE_MS) {
+  const requireClock = (databaseNow: Date, toleranceMs = CLOCK_TOLERANCE_MS) => {
+    if (Math.abs(databaseNow.getTime() - clock.now()) > toleranceMs) {
       throw new ServiceError('unavailable', { retryAfter: 5, cause: new Error('clocks disagree') })
     }
     if (settings.refuseUnsyncedClock && !clockQuality().synchronized) {
@@ -130,6 +131,7 @@ export async function startWorker(
     onLost: (count) => logger.error({ count }, 'refusals were not logged'),
   })
   const ca = settings.caHsmUri === undefined ? undefined : await openDemoCa(settings.caHsmUri, settings.keysDir)
+  const timeStamps = settings.timeStamps === undefined ? undefined : await openTimeStamps(settings.timeStamps, clock)
   const services = {
     certifies: ca !== undefined,
     delivery: Delivery.open(settings.delivery ?? {}),
@@ -202,6 +204,7 @@ export async function startWorker(
     extend: (request) => extend(services, request),
     sign: (request) => signHash(signServices, request),
     receipt: (request) => readReceipt(receiptServices, request),
+    timestamp: (request) => stampForBearer({ pool, log: signingLog, requireClock }, timeStamps?.authority, request),
     requestApproval: (request) => requestApproval(services, request),
     readApproval: (request) => readApproval(services, request),
     listApprovals: (request) => listApprovals(services, request),
@@ -230,6 +233,7 @@ export async function startWorker(
     health: async () => ({
       ...(await health(pool, hsm, signingLog, requireClock, log.demo)),
       log: tail.bounded,
+      timeStamps: timeStamps !== undefined,
     }),
   }
   const lanes = {
@@ -276,6 +280,7 @@ export async function startWorker(
       await transactions.close()
       await pool.end()
       await ca?.hsm.close()
+      await timeStamps?.hsm.close()
       if (options.hsm === undefined) await device.close()
     },
   }
@@ -324,7 +329,7 @@ async function health(
   log: SigningLog,
   requireClock: (now: Date) => void,
   demo: boolean,
-): Promise<Omit<FrontVerbs['health']['response'], 'log'>> {
+): Promise<Omit<FrontVerbs['health']['response'], 'log' | 'timeStamps'>> {
   const device = hsm.random(8).then(
     () => true,
     () => false,

@@ -45,6 +45,7 @@ test('nothing set is a demo on the loopback address', async (t) => {
     keys: join(data, 'keys'),
     keeperDatabaseUrl: undefined,
     checkpointHsm: undefined,
+    timeStamps: undefined,
     hsm: undefined,
     allowSoftHsm: false,
     sam: undefined,

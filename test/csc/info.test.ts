@@ -112,7 +112,14 @@ test('the demo shows, and is asked for once', async () => {
 test('a production says nothing of a demo, and waits to know which it is', async () => {
   const other = await testFront()
   try {
-    other.sam.on('health', () => ({ device: true, database: true, clock: true, log: true, demo: false }))
+    other.sam.on('health', () => ({
+      device: true,
+      database: true,
+      clock: true,
+      log: true,
+      demo: false,
+      timeStamps: false,
+    }))
     await other.sam.kill()
     const early = await other.post('/csc/v1/info', {}, null)
     assert.equal(early.status, 503)

@@ -134,7 +134,8 @@ function objectOf(
 function bodyOf(reference: Schema, { credentials }: Known): fc.Arbitrary<object> {
   const meantFor = (name: string) => (name === 'credentialID' ? credentials : MEANT[name])
   const memberOf = (name: string, member: Schema) => {
-    const meant = meantFor(name)
+    // Of `signatures/timestamp` the hash is one, of all others a list.
+    const meant = meantFor(name)?.map((value) => (member.type === 'string' && Array.isArray(value) ? value[0] : value))
     // The first ones go together.
     const right = meant === undefined ? fitting(member) : fc.constantFrom(...Array(6).fill(meant[0]), ...meant)
     return fc.oneof(

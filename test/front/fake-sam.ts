@@ -122,6 +122,7 @@ const HEALTHY: Partial<Replies> = {
     receipt: RECEIPT,
   }),
   receipt: () => ({ pending: true }),
+  timestamp: () => ({ token: Buffer.from('token').toString('base64') }),
   signIn: () => ({ token: 'page', expiresIn: 180 }),
   openLink: () => ({
     login: 'signer@example.test',
@@ -169,5 +170,5 @@ const HEALTHY: Partial<Replies> = {
     return { ticket: TICKETS[kind].toString('base64'), size: 0, expiresAt: new Date().toISOString() }
   },
   announce: () => ({}),
-  health: () => ({ device: true, database: true, clock: true, log: true, demo: true }),
+  health: () => ({ device: true, database: true, clock: true, log: true, demo: true, timeStamps: true }),
 }

@@ -20,6 +20,7 @@ const REFUSALS = {
   deleteCredential: ['token_expired', 'token_unknown', 'unavailable'],
   receipt: ['not_found', 'token_expired', 'scope_missing', 'overloaded', 'unavailable'],
   look: ['operator_unknown', 'role_missing', 'overloaded', 'unavailable'],
+  timestamp: ['token_expired', 'token_unknown', 'scope_missing', 'overloaded', 'unavailable'],
   sign: ['sad_unknown', 'digest_not_authorized', 'retry_in_progress', 'retry_spent', 'retry_contradicts', 'overloaded'],
 } as const satisfies Partial<Record<FrontVerb, readonly ErrorCode[]>>
 type Verb = keyof typeof REFUSALS

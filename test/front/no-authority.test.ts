@@ -14,7 +14,14 @@ let production: TestFront
 let demo: TestFront
 before(async () => {
   production = await testFront()
-  production.sam.on('health', () => ({ device: true, database: true, clock: true, log: true, demo: false }))
+  production.sam.on('health', () => ({
+    device: true,
+    database: true,
+    clock: true,
+    log: true,
+    demo: false,
+    timeStamps: false,
+  }))
   demo = await testFront()
   for (const { seed } of [production, demo]) {
     await seed.query(

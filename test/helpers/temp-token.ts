@@ -14,6 +14,8 @@ export interface TempToken {
   readonly uriCa: string
   /** A third, for the key that signs checkpoints. */
   readonly uriLog: string
+  /** A fourth, for the time-stamp authority. */
+  readonly uriTsa: string
   /** SoftHSM's configuration file; SOFTHSM2_CONF names it from now on, in this process and in its children. */
   readonly conf: string
   readonly folder: string
@@ -54,10 +56,11 @@ async function makeTemplate(): Promise<string> {
 
   const making = mkdtempSync(join(tmpdir(), 'paraph-token-making-'))
   configure(making)
-  const { uri, uriCa, uriLog } = addresses(making)
+  const { uri, uriCa, uriLog, uriTsa } = addresses(making)
   await initializeToken(uri)
   await initializeToken(uriCa)
   await initializeToken(uriLog)
+  await initializeToken(uriTsa)
   const key = await openCheckpointKey(uriLog, { create: true })
   key.close()
   try {
@@ -70,12 +73,13 @@ async function makeTemplate(): Promise<string> {
   return folder
 }
 
-function addresses(folder: string): { uri: string; uriCa: string; uriLog: string; pinFile: string } {
+function addresses(folder: string): { uri: string; uriCa: string; uriLog: string; uriTsa: string; pinFile: string } {
   const pinFile = join(folder, 'pin')
   return {
     uri: `pkcs11:${SOFTHSM}?token=paraph&pin-file=${pinFile}`,
     uriCa: `pkcs11:${SOFTHSM}?token=paraph-ca&pin-file=${join(folder, 'pin-ca')}`,
     uriLog: `pkcs11:${SOFTHSM}?token=paraph-log&pin-file=${join(folder, 'pin-log')}`,
+    uriTsa: `pkcs11:${SOFTHSM}?token=paraph-tsa&pin-file=${join(folder, 'pin-tsa')}`,
     pinFile,
   }
 }

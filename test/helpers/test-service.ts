@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { generateSync } from 'otplib'
@@ -16,7 +16,13 @@ import { openHsm } from '../../src/hsm/open-hsm.js'
 import { Keeper, type KeeperOptions } from '../../src/keeper/keeper.js'
 import type { ClockQuality } from '../../src/kernel-clock.js'
 import { callAdmin } from '../../src/sam/admin-client.js'
-import { initDemo, operatorTokenFile } from '../../src/sam/demo.js'
+import {
+  demoTimeStamps,
+  initDemo,
+  makeTimeStampAuthority,
+  operatorTokenFile,
+  timeStampChainFile,
+} from '../../src/sam/demo.js'
 import type { WorkerSettings } from '../../src/sam/supervisor.js'
 import { startWorker } from '../../src/sam/worker.js'
 import { formatVkey, noteKey } from '../../src/tlog/note.js'
@@ -55,6 +61,8 @@ export interface TestServiceOptions {
   readonly keeper?: boolean
   /** Listens where a browser may keep passkeys: under a name, and on a port known before. One front. */
   readonly forBrowser?: boolean
+  /** Whether its workers give time-stamps; no unless said. */
+  readonly timeStamps?: boolean
 }
 
 export interface Answer {
@@ -132,6 +140,7 @@ export class TestService {
     forBrowser = false,
     keeper = true,
     settings = {},
+    timeStamps = false,
   }: TestServiceOptions): Promise<void> {
     this.publicUrl = publicUrl
     this.#settings = settings
@@ -161,6 +170,9 @@ export class TestService {
       instance: this.#instance,
     })
     keepSecret(readFileSync(token.pinFile, 'utf8').trim())
+    if (timeStamps) {
+      await makeTimeStampAuthority({ caHsmUri: token.uriCa, tsaHsmUri: token.uriTsa, keysDir: this.keysDir })
+    }
     this.#closers.push(() => this.closeWorkers())
     for (let i = 0; i < workers; i++) this.#workers.push(await this.startWorker(this.newWorkerSettings(i), device))
     for (let i = 0; i < fronts; i++) this.urls.push(await this.startFront(i))
@@ -220,6 +232,9 @@ export class TestService {
       databaseUrl: this.samUrl,
       hsmUri: this.#token.uri,
       caHsmUri: this.#token.uriCa,
+      ...(existsSync(timeStampChainFile(this.keysDir))
+        ? { timeStamps: demoTimeStamps(this.#token.uriTsa, this.keysDir) }
+        : {}),
       demo: true,
       keysDir: this.keysDir,
       node: `test/sam-${index}`,

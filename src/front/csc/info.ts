@@ -8,6 +8,8 @@ import { SIGNATURE_OIDS } from './oids.js'
 const LOGIN = 'auth/login'
 /** Only where the service makes certificates itself, as a demo does. */
 const CREATE = 'credentials/create'
+/** Only where there is a time-stamp authority. */
+const TIMESTAMP = 'signatures/timestamp'
 
 interface InfoServices {
   readonly config: FrontServices['config']
@@ -69,7 +71,11 @@ function oauthBase({ config }: InfoServices, version: 'v1' | 'v2'): string {
 }
 
 async function methodsUnder(base: string, { config, health, paths }: InfoServices): Promise<string[]> {
-  const off = [...(config.basicLogin ? [] : [LOGIN]), ...((await health.demo()) ? [] : [CREATE])]
+  const off = [
+    ...(config.basicLogin ? [] : [LOGIN]),
+    ...((await health.demo()) ? [] : [CREATE]),
+    ...((await health.timeStamps()) ? [] : [TIMESTAMP]),
+  ]
   return paths
     .filter((path) => path.startsWith(base))
     .map((path) => path.slice(base.length))

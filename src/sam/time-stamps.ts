@@ -1,0 +1,177 @@
+import { readFileSync } from 'node:fs'
+import type { FrontVerbs, Origin } from '../activation.js'
+import type { Actor, AuditEvent } from '../audit/event.js'
+import type { SigningLog } from '../authorization/signing-log.js'
+import { isRefusal, reasonOf } from '../binding.js'
+import type { Clock } from '../clock.js'
+import type { Pool } from '../db/pool.js'
+import { asServiceError as asDatabaseError } from '../db/transaction.js'
+import { digest } from '../digest.js'
+import { ServiceError } from '../errors.js'
+import type { Hsm } from '../hsm/hsm.js'
+import { openHsm } from '../hsm/open-hsm.js'
+import { type Bearer, bearerOf, isCaller, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
+import { secretHash } from '../identity/secret-value.js'
+import { parseChain } from '../pki/certificate.js'
+import { ACCURACY_SECONDS, nonceOf, type TimeStampWish } from '../pki/time-stamp.js'
+import { TimeStampAuthority } from '../pki/time-stamp-authority.js'
+import { asServiceError } from './device.js'
+
+/** Name of the authority's key in its token. */
+export const TIME_STAMP_KEY = 'tsa'
+
+export interface TimeStampSettings {
+  /** A token of its own, with its own PIN. */
+  readonly hsmUri: string
+  /** PEM, the authority's certificate first. */
+  readonly chainFile: string
+  /** OID. */
+  readonly policy: string
+}
+
+export interface OpenTimeStamps {
+  readonly hsm: Hsm
+  readonly authority: TimeStampAuthority
+}
+
+/** @throws HsmError; Error naming the file of the certificates when these do not fit the key */
+export async function openTimeStamps(settings: TimeStampSettings, clock: Clock): Promise<OpenTimeStamps> {
+  const hsm = await openHsm(settings.hsmUri)
+  try {
+    const key = await hsm.serviceKey(TIME_STAMP_KEY)
+    const chain = parseChain(readFileSync(settings.chainFile, 'utf8'))
+    const authority = new TimeStampAuthority(
+      { hsm, key },
+      { chain, policy: settings.policy, now: new Date(clock.now()) },
+    )
+    return { hsm, authority }
+  } catch (error) {
+    await hsm.close()
+    if (!(error instanceof ServiceError)) throw error
+    throw new Error(`${settings.chainFile} is not for the time-stamp authority: ${error.detail}`, { cause: error })
+  }
+}
+
+export interface TimeStampServices {
+  readonly pool: Pool
+  readonly log: SigningLog
+  /** @throws ServiceError `unavailable` when this machine's clock and the database's disagree by more than so much. */
+  requireClock(databaseNow: Date, toleranceMs?: number): void
+}
+
+/**
+ * CSC `signatures/timestamp` (v1 §11.10, v2.2 §11.16): a token over the digest, for whoever has an access token for the
+ * service. Durable in the log before it leaves.
+ * @throws ServiceError `method_unknown` where there is no authority, `token_unknown`, `token_expired`, `scope_missing`,
+ *   `unavailable`, `overloaded`
+ */
+export async function stampForBearer(
+  services: TimeStampServices,
+  authority: TimeStampAuthority | undefined,
+  request: FrontVerbs['timestamp']['request'],
+): Promise<FrontVerbs['timestamp']['response']> {
+  const { origin } = request
+  if (authority === undefined) throw new ServiceError('method_unknown')
+  const bearer = await requireBearer(services, request.bearer).catch(async (error: unknown) => {
+    if (error instanceof ServiceError && isRefusal(error)) {
+      await services.log.append(stampEvent(ANYBODY, origin, { outcome: 'refused', why: reasonOf(error) }))
+    }
+    throw error
+  })
+  const wish = {
+    imprint: digest(request.digestAlgorithm, Buffer.from(request.digest, 'base64')),
+    ...(request.nonce === undefined ? {} : { nonce: nonceOf(request.nonce) }),
+    certificates: true,
+  }
+  const token = await stamp(services, authority, wish, whoIs(bearer), origin)
+  return { token: Buffer.from(token).toString('base64') }
+}
+
+/** Who asks, as the log has it. */
+interface Asker {
+  readonly actor: Actor
+  readonly evidence: NonNullable<AuditEvent['evidence']>
+}
+
+const ANYBODY: Asker = { actor: { kind: 'anonymous' }, evidence: {} }
+
+function whoIs(bearer: Bearer): Asker {
+  const { clientId: client, sessionId: session } = bearer
+  return isCaller(bearer)
+    ? { actor: { kind: 'signer', id: bearer.signerId }, evidence: { client, session, signer: bearer.signerId } }
+    : { actor: { kind: 'client', id: client }, evidence: { client, session } }
+}
+
+async function requireBearer({ pool }: TimeStampServices, token: string): Promise<Bearer> {
+  const { rows } = await pool
+    .query<TokenRow>(`select ${TOKEN_COLUMNS} from paraph.token t ${TOKEN_JOINS} where t.hash = $1`, [
+      secretHash(token),
+    ])
+    .catch((error: unknown) => {
+      throw asDatabaseError(error)
+    })
+  const bearer = bearerOf(rows[0])
+  if (typeof bearer === 'string') throw new ServiceError(bearer)
+  if (bearer.scope !== 'service') throw new ServiceError('scope_missing')
+  return bearer
+}
+
+/**
+ * One stamp and its entry. The moment is taken from the database, which gives none twice and none that is earlier than one
+ * that it gave before, on any replica; this machine's clock must agree with it.
+ */
+async function stamp(
+  services: TimeStampServices,
+  authority: TimeStampAuthority,
+  wish: TimeStampWish,
+  asker: Asker,
+  origin: Origin,
+): Promise<Uint8Array> {
+  const at = await nextMoment(services.pool)
+  services.requireClock(new Date(at / 1000), ACCURACY_SECONDS * 1000)
+  const event = (more: Pick<AuditEvent, 'outcome' | 'why'>) => ({
+    ...stampEvent(asker, origin, more, String(at)),
+    digests: [wish.imprint.bytes],
+  })
+  let token: Uint8Array
+  try {
+    token = await authority.stamp(wish, BigInt(at))
+  } catch (error) {
+    const known = asServiceError(error)
+    const why = known instanceof ServiceError ? known.code : 'internal'
+    await services.log.append(event({ outcome: 'failed', why }))
+    throw known
+  }
+  await services.log.append(event({ outcome: 'ok' }))
+  return token
+}
+
+function stampEvent(
+  { actor, evidence }: Asker,
+  origin: Origin,
+  more: Pick<AuditEvent, 'outcome' | 'why'>,
+  serial?: string,
+): AuditEvent<'timestamp.issued'> {
+  return {
+    type: 'timestamp.issued',
+    actor,
+    origin,
+    ...more,
+    evidence: { ...evidence, ...(serial === undefined ? {} : { stamp: serial }) },
+  }
+}
+
+/** Microseconds since 1970. @throws ServiceError `unavailable` */
+async function nextMoment(pool: Pool): Promise<number> {
+  try {
+    const { rows } = await pool.query<{ last: number }>(
+      `update paraph.time_stamp set last = greatest(last + 1, (extract(epoch from paraph.now()) * 1000000)::bigint)
+        where id = 1 returning last`,
+    )
+    const [row] = rows
+    if (row === undefined) throw new ServiceError('internal', { cause: new Error('paraph.time_stamp is empty') })
+    return row.last
+  } catch (error) {
+    throw asDatabaseError(error)
+  }
+}
