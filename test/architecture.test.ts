@@ -182,7 +182,7 @@ test('containers have the same border: the device belongs to the workers, and ea
   assert.deepEqual(holding(/softhsm"/), ['ceremony', 'sam'])
   assert.deepEqual(holding(/paraph_sam@|sam-secrets/), ['sam', 'secrets'])
   assert.deepEqual(holding(/paraph_keeper@/), ['sam'])
-  assert.deepEqual(holding(/PARAPH_CHECKPOINT_HSM/), ['ceremony', 'sam'])
+  assert.deepEqual(holding(/PARAPH_CHECKPOINT_HSM|PARAPH_TSA_HSM/), ['ceremony', 'sam'])
   assert.deepEqual(holding(/paraph_front@|front-secrets/), ['front', 'secrets'])
   assert.deepEqual(holding(/paraph_owner@|owner-secrets/), ['ceremony', 'migrate', 'secrets'])
 })

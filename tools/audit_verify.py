@@ -662,7 +662,7 @@ def must_open(leaf):
 
 FRONT = {"audit.stop", "credential.listed", "credential.read", "auth.session_read", "access.refused"}
 KEEPER = {
-    *("audit.start", "audit.stop", "audit.heartbeat", "audit.anchor", "audit.read", "audit.export", "audit.fork_detected"),
+    *("audit.start", "audit.stop", "audit.heartbeat", "audit.anchored", "audit.read", "audit.export", "audit.fork_detected"),
     *("clock.sync", "clock.step", "clock.unsynced"),
 }
 PHASE = {"sign.intent": 1, "sign.outcome": 2, "sign.denied": 3, "sign.abandoned": 4, "sign.withheld": 5}

@@ -17,6 +17,7 @@ import { registerSam } from './sam.js'
 import { registerServe } from './serve.js'
 import { registerSign } from './sign.js'
 import { registerSigner } from './signer.js'
+import { registerTsa } from './tsa.js'
 import { registerVerify } from './verify.js'
 import { registerWitness } from './witness.js'
 
@@ -55,6 +56,7 @@ export function createProgram(json: boolean): Command {
   registerHsm(program)
   registerMigrate(program)
   registerAudit(program)
+  registerTsa(program)
 
   program.commandsGroup('Who may sign, and with what:')
   registerSigner(program)

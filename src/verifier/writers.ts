@@ -7,7 +7,7 @@ import { type Facts, parseFacts } from './leaf.js'
 const MAY: Readonly<Record<string, readonly string[]>> = {
   front: ['audit.stop', 'credential.listed', 'credential.read', 'auth.session_read', 'access.refused'],
   keeper: [
-    ...['audit.start', 'audit.stop', 'audit.heartbeat', 'audit.anchor', 'audit.read', 'audit.export'],
+    ...['audit.start', 'audit.stop', 'audit.heartbeat', 'audit.anchored', 'audit.read', 'audit.export'],
     ...['audit.fork_detected', 'clock.sync', 'clock.step', 'clock.unsynced'],
   ],
 }

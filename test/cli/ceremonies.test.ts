@@ -285,11 +285,11 @@ test('a production service takes commands from named operators and shows them no
   await checkWorld(database.ownerUrl)
 })
 
-/** A chain from a certificate authority outside, valid for some days. */
-function certify(request: string, days: number): string {
+/** A chain from a certificate authority outside, valid for some days, for a usage and whatever else. */
+function certify(request: string, days: number, [usage, ...more]: readonly string[] = ['nonRepudiation']): string {
   const path = (name: string) => join(folder, name)
   const openssl = (...args: string[]) => execFileSync('openssl', args, { stdio: 'pipe' })
-  writeFileSync(path('leaf.cnf'), 'keyUsage = critical,nonRepudiation\n')
+  writeFileSync(path('leaf.cnf'), `${[`keyUsage = critical,${usage}`, ...more].join('\n')}\n`)
   const ca = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', path('ca.key')]
   openssl('req', '-x509', ...ca, '-subj', '/CN=CA', '-addext', 'keyUsage=critical,keyCertSign', '-out', path('ca.pem'))
   const sign = ['-CA', path('ca.pem'), '-CAkey', path('ca.key'), '-days', String(days), '-extfile', path('leaf.cnf')]
@@ -297,6 +297,52 @@ function certify(request: string, days: number): string {
   writeFileSync(path('chain.pem'), readFileSync(path('leaf.pem'), 'utf8') + readFileSync(path('ca.pem'), 'utf8'))
   return path('chain.pem')
 }
+
+test('tsa key makes a key in a token of its own, tsa import takes certificates for time-stamps and no others', async () => {
+  const chainFile = join(folder, 'tsa', 'chain.pem')
+  const settings = {
+    PARAPH_TSA_HSM: `pkcs11:${SOFTHSM}?token=paraph-tsa&pin-file=${join(folder, 'keys', 'tsa-pin')}`,
+    PARAPH_TSA_CHAIN: chainFile,
+    PARAPH_TSA_POLICY: '2.999.5',
+  }
+  const missing = await run(['tsa', 'key', '--name', 'TSA'])
+  assert.deepEqual([missing.status, /^PARAPH_TSA_HSM, .* are missing/.test(missing.json.error.message)], [2, true])
+  const { status, json } = await run(['tsa', 'key', '--name', 'TSA', '--country', 'PL'], settings)
+  assert.equal(status, 0)
+  for (const name of ['tsa-pin', 'tsa-pin-so']) keepSecret(readFileSync(join(folder, 'keys', name), 'utf8').trim())
+  const again = await run(['tsa', 'key', '--name', 'TSA'], settings)
+  const keyOf = (request: string) => {
+    writeFileSync(join(folder, 'tsa.csr'), request)
+    return execFileSync('openssl', ['req', '-in', join(folder, 'tsa.csr'), '-noout', '-verify', '-pubkey'], {
+      stdio: ['pipe', 'pipe', 'ignore'],
+    }).toString()
+  }
+  assert.equal(keyOf(again.json.request), keyOf(json.request), 'the key that is there stays')
+
+  const given = join(folder, 'tsa.csr')
+  const take = (chain: string) => run(['tsa', 'import', '--chain', chain], settings)
+  assert.match((await take(certify(given, 20))).json.error.message, /critical extended key usage timeStamping/)
+  const loose = certify(given, 20, ['digitalSignature', 'extendedKeyUsage = timeStamping'])
+  assert.match((await take(loose)).json.error.message, /critical extended key usage timeStamping/)
+  assert.equal(existsSync(chainFile), false)
+  const chain = certify(given, 20, ['digitalSignature', 'extendedKeyUsage = critical,timeStamping'])
+  const taken = await take(chain)
+  assert.deepEqual([taken.status, taken.json.chain, taken.json.subject], [0, chainFile, 'CN=TSA,C=PL'])
+
+  const checks = async () => {
+    const { bad } = await doctor({ ...production(), ...settings })
+    return bad.filter(({ check }) => check.startsWith('TSA'))
+  }
+  assert.deepEqual(
+    (await checks()).map(({ check, state }) => [check, state]),
+    [['TSA certificate', 'warn']],
+  )
+  writeFileSync(chainFile, 'nothing')
+  assert.deepEqual(
+    (await checks()).map(({ check, state }) => [check, state]),
+    [['TSA certificate', 'fail']],
+  )
+})
 
 test('doctor finds an intention without outcome, and room that runs out', async () => {
   const owner = await openClient(database.ownerUrl)

@@ -64,6 +64,8 @@ test('the stable names are there', () => {
     'signer resume',
     'signer suspend',
     'signer unlock',
+    'tsa import',
+    'tsa key',
     'verify',
     'witness',
   ])

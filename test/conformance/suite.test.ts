@@ -14,7 +14,7 @@ const scenarios = loadSuite(join(fileURLToPath(import.meta.url), '../../../../co
 let service: TestService
 let adapter: ServiceAdapter
 before(async () => {
-  service = await TestService.start({ fronts: 2, workers: 2, keys: [] })
+  service = await TestService.start({ fronts: 2, workers: 2, keys: [], timeStamps: true })
   adapter = await ServiceAdapter.prepare(service)
 })
 after(() => service?.close())

@@ -18,6 +18,7 @@ const METHODS = [
   'credentials/getChallenge',
   'credentials/sendOTP',
   'signatures/signHash',
+  'signatures/timestamp',
 ]
 const METHODS_V1 = METHODS.filter((method) => method !== 'credentials/getChallenge')
 const METHODS_V2 = METHODS.toSpliced(5, 0, 'credentials/authorizeCheck', 'credentials/create', 'credentials/delete')

@@ -51,6 +51,7 @@ const KEEPER_MAY = [
   ...['audit.start', 'audit.stop', 'audit.heartbeat', 'audit.fork_detected'],
   ...['clock.sync', 'clock.step', 'clock.unsynced'],
 ]
+const KEEPER_MAY = ['audit.start', 'audit.stop', 'audit.heartbeat', 'audit.fork_detected', 'audit.anchored']
 const FRONT_MAY = ['audit.stop', 'credential.listed', 'credential.read', 'auth.session_read', 'access.refused']
 const sha256 = (bytes: Uint8Array | string) => createHash('sha256').update(bytes).digest()
 const digestsOf = (open: Map<string, string>) =>

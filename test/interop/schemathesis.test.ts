@@ -30,7 +30,7 @@ const minutes = Number(process.env['INTEROP_MINUTES'] ?? 0)
 
 let service: TestService
 before(async () => {
-  service = await TestService.start({ keys: [] })
+  service = await TestService.start({ keys: [], timeStamps: true })
 })
 after(() => service?.close())
 

@@ -7,11 +7,13 @@ import { type Hsm, HsmError } from '../../hsm/hsm.js'
 import { openHsm, parseHsmUri } from '../../hsm/open-hsm.js'
 import { CA_KEY } from '../../sam/demo-ca-files.js'
 import { openKeyring } from '../../sam/keyring.js'
+import { TIME_STAMP_KEY } from '../../sam/time-stamps.js'
 import { chooseDemoDevice } from '../demo-device.js'
 import { warningAbout } from '../device-setting.js'
 import type { Instance } from '../instance.js'
 import { type Finding, fail, ok, warn } from './finding.js'
 
+const CHECK_TSA = 'Correct PARAPH_TSA_HSM, or make it ready with `paraph tsa key`.'
 const CHECK_URI = 'Correct PARAPH_HSM, or make the device ready with `paraph hsm init`.'
 
 /** @param databaseUrl a database whose secrets the device must be able to open; undefined where none can be asked */
@@ -29,6 +31,9 @@ export async function* examineDevice(
     return
   }
   yield* examineHsm(config.hsm, databaseUrl, CHECK_URI)
+  if (config.timeStamps !== undefined) {
+    yield await examineServiceKey("TSA's device", config.timeStamps.hsmUri, TIME_STAMP_KEY, CHECK_TSA)
+  }
   const warning = warningAbout(config.hsm)
   if (warning !== undefined) {
     yield warn('device kind', warning, 'For anything that counts, name the PKCS#11 module of a hardware device.')
@@ -51,7 +56,8 @@ async function* examineDemoDevice(
     }
     Object.assign(process.env, device.env)
     yield* examineHsm(device.hsmUri, databaseUrl, repair)
-    yield await examineCaDevice(device.caHsmUri, repair)
+    yield await examineServiceKey("CA's device", device.caHsmUri, CA_KEY, repair)
+    yield await examineServiceKey("TSA's device", device.tsaHsmUri, TIME_STAMP_KEY, repair)
   } catch (error) {
     yield fail('device', `${(error as Error).message}.`, repair)
   }
@@ -82,17 +88,18 @@ async function openExisting(uri: string): Promise<Hsm> {
   return openHsm(uri)
 }
 
-async function examineCaDevice(uri: string, remedy: string): Promise<Finding> {
+/** The token of an authority, which has its own. */
+async function examineServiceKey(check: string, uri: string, key: string, remedy: string): Promise<Finding> {
   try {
     const hsm = await openExisting(uri)
     try {
-      await hsm.serviceKey(CA_KEY)
+      await hsm.serviceKey(key)
     } finally {
       await hsm.close()
     }
-    return ok("CA's device", "The device of the demo's certificate authority opens, and its key is there.")
+    return ok(check, 'It opens, and its key is there.')
   } catch (error) {
-    return fail("CA's device", `It cannot be used: ${(error as Error).message}.`, remedy)
+    return fail(check, `It cannot be used: ${(error as Error).message}.`, remedy)
   }
 }
 

@@ -53,8 +53,8 @@ function looseIn(folder: string): { path: string; mode: string }[] {
 }
 
 /** PIN and token files are read the way the service reads them. */
-function examineSecretFiles({ hsm, operator }: Config): Finding[] {
-  return [pinFileOf(hsm), operator].flatMap((path) => {
+function examineSecretFiles({ hsm, timeStamps, operator }: Config): Finding[] {
+  return [pinFileOf(hsm), pinFileOf(timeStamps?.hsmUri), operator].flatMap((path) => {
     if (path === undefined) return []
     try {
       readSecretFile(path)
@@ -78,13 +78,21 @@ function pinFileOf(hsm: string | undefined): string | undefined {
 /** Certificates that are replaced before they expire, not after. */
 export const EXPIRY_DAYS = 30
 
-/** The certificates in files: of the front's TLS, and of the demo's certificate authority. */
-export function examineCertificateFiles({ tls, keys, demo }: Config, now: number): Finding[] {
+/** The certificates in files: of the front's TLS, of the time-stamp authority, and of the demo's certificate authority. */
+export function examineCertificateFiles({ tls, keys, demo, timeStamps }: Config, now: number): Finding[] {
   const root = join(keys, CA_ROOT_FILE)
   return [
     ...(tls === undefined
       ? []
       : expiryOf('TLS certificate', tls.certFile, now, 'Replace it, and restart the service.')),
+    ...(timeStamps === undefined
+      ? []
+      : expiryOf(
+          'TSA certificate',
+          timeStamps.chainFile,
+          now,
+          'Have another issued for it (`paraph tsa key`, `paraph tsa import`), and restart the workers.',
+        )),
     ...(demo && existsSync(root)
       ? expiryOf("demo's root", root, now, 'Begin a new demo: move its data folder and its keys folder away.')
       : []),
