@@ -8,7 +8,8 @@ entry or file that is not what it should be and why, and lists the intentions th
 abandoned. What it checks are the rules of docs/audit-format.md.
 
 FILE of --policy says whom to trust: a line \`log KEY\` with the log's verifier key, witnesses and
-their quorum (C2SP tlog-policy). --since and --receipt name what was kept from an earlier time.
+their quorum (C2SP tlog-policy). --since and --receipt name what was kept from an earlier time. Whose time-stamps are
+believed --time-stamps-by says; without it only that they fit is looked at.
 
 Example:
   paraph audit verify pack-2026 --policy trust.txt --since checkpoint-2025
@@ -20,6 +21,7 @@ interface VerifyOptions {
   readonly policy: string
   readonly since?: string
   readonly receipt?: readonly string[]
+  readonly timeStampsBy?: string
   readonly threads?: number
   readonly json?: true
   readonly progress?: true
@@ -35,6 +37,10 @@ export function registerAuditVerify(audit: Command): void {
     .requiredOption('--policy <FILE>', 'whom to trust')
     .option('--since <FILE>', 'checkpoint that was kept, which must be one of this log')
     .option('--receipt <FILE>', 'receipt, which must be of this log; may be given more than once', collect)
+    .option(
+      '--time-stamps-by <FILE>',
+      'certificates (PEM) of time-stamp authorities that are believed, or of their issuers',
+    )
     .option('--threads <N>', 'threads at work; as many as there are processors', parseThreads)
     .option('--progress', 'tell how far it is, also where nobody watches')
     .option('--json', 'tell the result as one line of JSON')

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util'
 import { parsePolicy } from '../tlog/policy.js'
 import { crewOfThreads } from './crew.js'
 import { EXIT, reportInWords } from './report.js'
+import { readTrusted } from './time-stamps.js'
 import { verifyPack } from './verify.js'
 
 const USAGE = `Usage: audit-verify DIR --policy FILE [--since FILE] [--receipt FILE]... [--json] [--progress]
@@ -13,6 +14,8 @@ Verifies a pack of the log, offline: DIR is what paraph audit export wrote.
   --policy FILE    whom to trust: log keys, witnesses and their quorum (C2SP tlog-policy)
   --since FILE     a checkpoint kept from an earlier time, which must be one of this log
   --receipt FILE   a receipt, which must be of this log; may be given more than once
+  --time-stamps-by FILE  certificates (PEM) of the time-stamp authorities that are believed, or of
+                   their issuers; without it, whose time-stamps they are is not asked
   --threads N      how many threads look at the pack; as many as there are processors
   --json           tell the result as one line of JSON
   --progress       tell how far it is, also where nobody watches
@@ -26,6 +29,7 @@ export interface VerifyArguments {
   readonly policy: string
   readonly since?: string | undefined
   readonly receipt?: readonly string[] | undefined
+  readonly timeStampsBy?: string | undefined
   readonly threads?: number | undefined
   readonly json?: boolean | undefined
   readonly progress?: boolean | undefined
@@ -43,10 +47,12 @@ export async function verify(given: VerifyArguments, self: URL): Promise<number>
       root: given.folder,
       policy: read(given.policy),
       ...(given.since === undefined ? {} : { since: read(given.since) }),
+      ...(given.timeStampsBy === undefined ? {} : { timeStampsBy: read(given.timeStampsBy) }),
       receipts: new Map((given.receipt ?? []).map((file) => [file, read(file)])),
       ...(given.progress || process.stderr.isTTY ? { progress: tellProgress() } : {}),
     }
     parsePolicy(options.policy)
+    if (options.timeStampsBy !== undefined) readTrusted(options.timeStampsBy)
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
     return EXIT.usage
@@ -68,6 +74,7 @@ export async function runVerify(words: readonly string[], self: URL): Promise<nu
         policy: { type: 'string' },
         since: { type: 'string' },
         receipt: { type: 'string', multiple: true },
+        'time-stamps-by': { type: 'string' },
         threads: { type: 'string' },
         json: { type: 'boolean' },
         progress: { type: 'boolean' },
@@ -78,7 +85,7 @@ export async function runVerify(words: readonly string[], self: URL): Promise<nu
       process.stdout.write(USAGE)
       return EXIT.ok
     }
-    const { policy, threads, help: _help, ...rest } = values
+    const { policy, threads, 'time-stamps-by': timeStampsBy, help: _help, ...rest } = values
     const [folder, ...others] = positionals
     const count = threads === undefined ? undefined : Number(threads)
     if (folder === undefined || others.length > 0 || policy === undefined)
@@ -86,7 +93,7 @@ export async function runVerify(words: readonly string[], self: URL): Promise<nu
     if (count !== undefined && !(Number.isInteger(count) && count >= 1 && count <= 64)) {
       throw new TypeError('--threads is a number from 1 to 64')
     }
-    given = { ...rest, folder, policy, threads: count }
+    given = { ...rest, folder, policy, timeStampsBy, threads: count }
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`)
     return EXIT.usage

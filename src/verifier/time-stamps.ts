@@ -12,7 +12,12 @@ const LONGEST_RESPONSE = 2 ** 16
 const OID = {
   signedData: '2a864886f70d010702',
   tstInfo: '2a864886f70d0109100104',
+  contentType: '2a864886f70d010903',
   messageDigest: '2a864886f70d010904',
+  signingCertificate: '2a864886f70d010910020c',
+  signingCertificateV2: '2a864886f70d010910022f',
+  extendedKeyUsage: '551d25',
+  timeStamping: '2b06010505070308',
   sha256: '608648016503040201',
 } as const
 const DIGESTS: Readonly<Record<string, string>> = {
@@ -25,10 +30,18 @@ const DIGESTS: Readonly<Record<string, string>> = {
 export class TimeStamps {
   readonly #root: string
   readonly #fault: (finding: Finding) => void
+  readonly #trusted: readonly X509Certificate[] | undefined
   readonly #waiting: Set<number>
 
-  constructor(root: string, anchors: readonly number[], fault: (finding: Finding) => void) {
+  /** @param trusted as `readTimeStamp` has it */
+  constructor(
+    root: string,
+    anchors: readonly number[],
+    fault: (finding: Finding) => void,
+    trusted: readonly X509Certificate[] | undefined,
+  ) {
     this.#root = root
+    this.#trusted = trusted
     this.#fault = fault
     this.#waiting = new Set(anchors)
   }
@@ -42,7 +55,8 @@ export class TimeStamps {
     const wrong = (what: string) => this.#fault({ rule: 'R7', file, what })
     let time: number
     try {
-      time = readTimeStamp(readWhole(this.#root, file, LONGEST_RESPONSE), Buffer.from(parseNote(note).text))
+      const response = readWhole(this.#root, file, LONGEST_RESPONSE)
+      time = readTimeStamp(response, Buffer.from(parseNote(note).text), this.#trusted).time
     } catch (error) {
       if (error instanceof RangeError) {
         wrong(error.message)
@@ -66,13 +80,22 @@ export class TimeStamps {
   }
 }
 
+/** What a time-stamp says that holds. */
+export interface TimeStampSeen {
+  /** Milliseconds. */
+  readonly time: number
+  /** Of the query that it answers, as its DER INTEGER has it; undefined where there was none. */
+  readonly nonce: Buffer | undefined
+}
+
 /**
- * The time in a granted RFC 3161 response over SHA-256 of `text`, signed by the certificate that it carries. Whose
- * certificate that is, and whether he is believed, is for the auditor to see.
- * @returns milliseconds
+ * What a granted RFC 3161 response over SHA-256 of `text` says. It is signed by a certificate that it carries and names, which
+ * is for time-stamps and nothing else.
+ * @param trusted authorities, or issuers of their certificates, one of which it must come from; absent: whose certificate
+ *   it is, and whether he is believed, is not asked
  * @throws RangeError
  */
-export function readTimeStamp(response: Buffer, text: Uint8Array): number {
+export function readTimeStamp(response: Buffer, text: Uint8Array, trusted?: readonly X509Certificate[]): TimeStampSeen {
   try {
     const [status, token] = readDer(response).children() as [Der, Der]
     const granted = (status.children()[0] as Der).content
@@ -83,42 +106,131 @@ export function readTimeStamp(response: Buffer, text: Uint8Array): number {
     const [infoType, infoBytes] = (parts[2] as Der).children() as [Der, Der]
     if (infoType.hex() !== OID.tstInfo) throw new RangeError('the time-stamp holds something else')
     const info = (infoBytes.children()[0] as Der).content
-    const [, , imprint, , genTime] = readDer(info).children() as [Der, Der, Der, Der, Der]
+    const fields = readDer(info).children()
+    const [, , imprint, , genTime] = fields as [Der, Der, Der, Der, Der]
     const [algorithm, imprinted] = imprint.children() as [Der, Der]
     const right =
       algorithm.children()[0]?.hex() === OID.sha256 && imprinted.content.equals(hash('sha256', text, 'buffer'))
     if (!right) throw new RangeError('the time-stamp is of another checkpoint')
-    requireSigned(parts, info)
-    return timeOf(genTime.content.toString('latin1', 0, 40))
+    const { signer, others } = requireSigned(parts, info)
+    const time = timeOf(genTime.content.toString('latin1', 0, 40))
+    if (trusted !== undefined) requireTrusted(signer, others, trusted, time)
+    return { time, nonce: fields.slice(5).find(({ tag }) => tag === 2)?.content }
   } catch (error) {
     if (error instanceof RangeError) throw error
     throw new RangeError('this is not a time-stamp', { cause: error })
   }
 }
 
-/** CMS (RFC 5652 §5.4): the one signer's attributes name the content, and a certificate confirms the signature. */
-function requireSigned(parts: readonly Der[], content: Buffer): void {
-  const signer = ((parts.at(-1) as Der).children()[0] as Der).children()
-  const attributes = signer.find(({ tag }) => tag === 0xa0)
-  const at = attributes === undefined ? -1 : signer.indexOf(attributes)
-  const digest = DIGESTS[(signer[2] as Der).children()[0]?.hex() ?? '']
-  const signature = signer[at + 2]?.content
-  if (attributes === undefined || digest === undefined || signature === undefined) {
+interface Signers {
+  readonly signer: X509Certificate
+  readonly others: readonly X509Certificate[]
+}
+
+/**
+ * CMS (RFC 5652 §5.4): the one signer's attributes name the content and the certificate, and that one confirms the
+ * signature and says that it is for time-stamps (RFC 3161 §2.3).
+ */
+function requireSigned(parts: readonly Der[], content: Buffer): Signers {
+  const [signer, more] = (parts.at(-1) as Der).children().map((each) => each.children())
+  const attributes = signer?.find(({ tag }) => tag === 0xa0)
+  const at = signer === undefined || attributes === undefined ? -1 : signer.indexOf(attributes)
+  const digest = DIGESTS[signer?.[2]?.children()[0]?.hex() ?? '']
+  const signature = signer?.[at + 2]?.content
+  if (more !== undefined || attributes === undefined || digest === undefined || signature === undefined) {
     throw new RangeError('the signature of the time-stamp is of no known form')
   }
-  const named = attributes.children().find((each) => each.children()[0]?.hex() === OID.messageDigest)
-  const value = named?.children()[1]?.children()[0]?.content
-  if (value?.equals(createHash(digest).update(content).digest()) !== true) {
+  if (
+    attributeOf(attributes, OID.messageDigest)?.content.equals(createHash(digest).update(content).digest()) !== true
+  ) {
     throw new RangeError('the signature of the time-stamp is over something else')
+  }
+  if (attributeOf(attributes, OID.contentType)?.hex() !== OID.tstInfo) {
+    throw new RangeError('the signature of the time-stamp is over another type of content')
   }
   // Signed is the set itself, not the tag it has here.
   const signed = Buffer.from(attributes.whole)
   signed[0] = 0x31
-  const certificates = parts.find(({ tag }) => tag === 0xa0)?.children() ?? []
-  const confirmed = certificates.some(({ whole }) =>
-    verify(digest, signed, new X509Certificate(whole).publicKey, signature),
-  )
-  if (!confirmed) throw new RangeError('no certificate in the time-stamp confirms its signature')
+  const certificates = (parts.find(({ tag }) => tag === 0xa0)?.children() ?? []).map(({ whole }) => whole)
+  const own = certificates.find(isNamedIn(attributes))
+  if (own === undefined) throw new RangeError('the time-stamp does not come with the certificate that it names')
+  const certificate = new X509Certificate(own)
+  if (!verify(digest, signed, certificate.publicKey, signature)) {
+    throw new RangeError('the certificate of the time-stamp does not confirm its signature')
+  }
+  if (!isForTimeStamps(own)) throw new RangeError('the certificate of the time-stamp is not for time-stamps alone')
+  return {
+    signer: certificate,
+    others: certificates.filter((one) => one !== own).map((der) => new X509Certificate(der)),
+  }
+}
+
+/** The one value of an attribute that is there once. */
+function attributeOf(attributes: Der, type: string): Der | undefined {
+  const [first, ...others] = attributes.children().filter((each) => each.children()[0]?.hex() === type)
+  const values = first?.children()[1]?.children() ?? []
+  return others.length > 0 || values.length !== 1 ? undefined : values[0]
+}
+
+/** ESSCertIDv2 (RFC 5035 §4) or, of old, ESSCertID (RFC 2634 §5.4), of which the first is the signer's. */
+function isNamedIn(attributes: Der): (certificate: Buffer) => boolean {
+  const second = attributeOf(attributes, OID.signingCertificateV2)
+  const named =
+    (second ?? attributeOf(attributes, OID.signingCertificate))?.children()[0]?.children()[0]?.children() ?? []
+  const algorithm = named[0]?.tag === 0x30 ? DIGESTS[named[0].children()[0]?.hex() ?? ''] : undefined
+  const hashed = (named[0]?.tag === 0x30 ? named[1] : named[0])?.content
+  const by = second === undefined ? 'sha1' : named[0]?.tag === 0x30 ? algorithm : 'sha256'
+  return (certificate) => by !== undefined && hashed?.equals(createHash(by).update(certificate).digest()) === true
+}
+
+/** Whether its one extended key usage is timeStamping, and is critical. */
+function isForTimeStamps(der: Buffer): boolean {
+  const [body] = readDer(der).children()
+  const extensions =
+    body
+      ?.children()
+      .find(({ tag }) => tag === 0xa3)
+      ?.children()[0]
+      ?.children() ?? []
+  const [usage, ...others] = extensions.filter((each) => each.children()[0]?.hex() === OID.extendedKeyUsage)
+  const [, critical, value] = usage?.children() ?? []
+  if (others.length > 0 || critical?.tag !== 1 || critical.content[0] !== 0xff || value === undefined) return false
+  const purposes = readDer(value.content).children()
+  return purposes.length === 1 && purposes[0]?.hex() === OID.timeStamping
+}
+
+const LONGEST_PATH = 10
+
+/** The certificate is one of these, or comes from one of them, and all of the path were valid then. @throws RangeError */
+function requireTrusted(
+  signer: X509Certificate,
+  others: readonly X509Certificate[],
+  trusted: readonly X509Certificate[],
+  time: number,
+): void {
+  let subject = signer
+  for (let length = 0; length < LONGEST_PATH; length++) {
+    if (time < Date.parse(subject.validFrom) || time > Date.parse(subject.validTo)) {
+      throw new RangeError('a certificate of the time-stamp was not valid at its time')
+    }
+    const at = subject
+    if (trusted.some((one) => one.raw.equals(at.raw))) return
+    const issuer = [...trusted, ...others].find((one) => !one.raw.equals(at.raw) && issued(one, at))
+    if (issuer === undefined) break
+    subject = issuer
+  }
+  throw new RangeError('the time-stamp comes from no authority that is trusted')
+}
+
+function issued(issuer: X509Certificate, subject: X509Certificate): boolean {
+  return issuer.ca && subject.checkIssued(issuer) && subject.verify(issuer.publicKey)
+}
+
+/** The certificates of a PEM file. @throws Error when there is none */
+export function readTrusted(pem: string): X509Certificate[] {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)
+  if (blocks === null) throw new Error('there is no certificate in PEM')
+  return blocks.map((block) => new X509Certificate(block))
 }
 
 function timeOf(text: string): number {

@@ -16,7 +16,7 @@ import { RANGE } from './scan.js'
 import { CHECKPOINT_KEY, judgeCheckpoint, LONGEST_NOTE } from './scan-checkpoints.js'
 import { FLUSH_KEY } from './scan-flushes.js'
 import { OPENING_KEY } from './scan-openings.js'
-import { TimeStamps } from './time-stamps.js'
+import { readTrusted, TimeStamps } from './time-stamps.js'
 import { CheckedTree } from './tree.js'
 
 export interface VerifyOptions {
@@ -28,6 +28,8 @@ export interface VerifyOptions {
   readonly since?: string
   /** Receipts by the names of their files. */
   readonly receipts?: ReadonlyMap<string, string>
+  /** Certificates (PEM) of time-stamp authorities, or of their issuers: time-stamps of others are faults. */
+  readonly timeStampsBy?: string
   /** Who looks at the ranges; this thread when absent. Closed in the end. */
   readonly crew?: Crew
   /** Told now and then how many entries of how many were judged. */
@@ -136,12 +138,13 @@ class Verification {
   }
 
   async #judgeEntries(crew: Crew, tasks: readonly RangeTask[], known: Known): Promise<void> {
-    const { root, receipts: texts = new Map(), progress } = this.#options
+    const { root, receipts: texts = new Map(), progress, timeStampsBy } = this.#options
     const { fault } = this
     const judges = new Judges(readInit(root, this.#size, this.#origin), fault)
     this.#judges = judges
     const tree = new CheckedTree({ root, tiles: known.tiles }, known.slots)
-    const timeStamps = new TimeStamps(root, known.anchors, fault)
+    const trusted = timeStampsBy === undefined ? undefined : readTrusted(timeStampsBy)
+    const timeStamps = new TimeStamps(root, known.anchors, fault, trusted)
     const receipts = readReceipts(texts, this.#policy, this.#origin, fault)
     const since = this.#readSince()
     const wanted = new Set([

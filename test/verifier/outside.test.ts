@@ -1,8 +1,7 @@
 /** What others signed: passkeys (R4) and time-stamp authorities (R7). */
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
 import { hash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -12,6 +11,7 @@ import { type ApprovalId, type ClientId, type CredentialId, newId } from '../../
 import { parseNote } from '../../src/tlog/note.js'
 import { readTimeStamp } from '../../src/verifier/time-stamps.js'
 import { verifyPack } from '../../src/verifier/verify.js'
+import { OpensslTsa } from '../helpers/openssl-tsa.js'
 import { base64url, type Signer, TestLog } from '../helpers/pack.js'
 import { Passkey } from '../helpers/passkey.js'
 import { digest, id } from './broken.js'
@@ -150,36 +150,10 @@ test('R4: a passkey that answers with two keys', async () => {
   assert.deepEqual([fault?.rule, fault?.index], ['R4', at])
 })
 
-/** A time-stamp authority with OpenSSL, whose clock is this machine's. */
+let tsa: OpensslTsa | undefined
 function stamp(text: string): Buffer {
-  const tsa = join(folder, 'tsa')
-  const run = (...words: string[]) => execFileSync('openssl', words, { cwd: tsa, stdio: 'pipe' })
-  mkdirSync(tsa, { recursive: true })
-  writeFileSync(
-    join(tsa, 'conf'),
-    `[req]\ndistinguished_name=dn\nprompt=no\nx509_extensions=ext\n[dn]\nCN=TSA\n[ext]\nextendedKeyUsage=critical,timeStamping\n
-[tsa]\ndefault_tsa=one\n[one]\nserial=${tsa}/serial\nsigner_cert=${tsa}/cert\nsigner_key=${tsa}/key\ncerts=${tsa}/cert\ndefault_policy=1.2.3\ndigests=sha256\nsigner_digest=sha256\nordering=yes\ntsa_name=no\n`,
-  )
-  run(
-    'req',
-    '-x509',
-    '-newkey',
-    'rsa:2048',
-    '-nodes',
-    '-keyout',
-    'key',
-    '-out',
-    'cert',
-    '-days',
-    '2',
-    '-config',
-    'conf',
-  )
-  writeFileSync(join(tsa, 'serial'), '01\n')
-  writeFileSync(join(tsa, 'text'), text)
-  run('ts', '-query', '-data', 'text', '-sha256', '-cert', '-out', 'query')
-  run('ts', '-reply', '-config', 'conf', '-queryfile', 'query', '-out', 'reply')
-  return readFileSync(join(tsa, 'reply'))
+  tsa ??= new OpensslTsa(join(folder, 'tsa'))
+  return tsa.stamp(text)
 }
 
 test('R7: time-stamps of an authority that we did not write', async () => {
@@ -188,7 +162,7 @@ test('R7: time-stamps of an authority that we did not write', async () => {
   const note = log.publish()
   const { text } = parseNote(note)
   const response = stamp(text)
-  const time = readTimeStamp(response, Buffer.from(text))
+  const { time } = readTimeStamp(response, Buffer.from(text))
   assert.ok(Math.abs(time - Date.now()) < 600_000)
   log.anchors.set(log.entries.length, response)
   assert.deepEqual(await faultsOf(log), [])
@@ -206,7 +180,7 @@ test('R7: time-stamps of an authority that we did not write', async () => {
     spoiled[bit >> 3] = (spoiled[bit >> 3] as number) ^ (1 << (bit & 7))
     let taken: number | undefined
     try {
-      taken = readTimeStamp(spoiled, Buffer.from(text))
+      taken = readTimeStamp(spoiled, Buffer.from(text)).time
     } catch (error) {
       assert.ok(error instanceof RangeError, String(error))
     }
