@@ -60,6 +60,13 @@ export interface Config {
    * certificates (PEM, its own first), the OID under which it stamps. Absent: no time-stamps are given; a demo has its own.
    */
   readonly timeStamps: { readonly hsmUri: string; readonly chainFile: string; readonly policy: string } | undefined
+  /**
+   * PARAPH_ANCHOR_TSA, PARAPH_ANCHOR_CERTIFICATES and PARAPH_ANCHOR_PASSWORD_FILE: an outside time-stamp authority that stamps
+   * the log every hour, `http(s)://[user@]host/path`, and its certificate or those of its issuers (PEM). Absent: none does.
+   */
+  readonly anchor:
+    | { readonly url: string; readonly certificatesFile: string; readonly passwordFile?: string }
+    | undefined
   /** PARAPH_BASIC_LOGIN: whether auth/login takes login and password. Default on in a demo, off elsewhere. */
   readonly basicLogin: boolean
   /** PARAPH_AUDIT_PUBLIC: whether everybody may read the log's checkpoints and hashes. Default false. */
@@ -120,6 +127,9 @@ const NAMES = [
   'PARAPH_TSA_HSM',
   'PARAPH_TSA_CHAIN',
   'PARAPH_TSA_POLICY',
+  'PARAPH_ANCHOR_TSA',
+  'PARAPH_ANCHOR_CERTIFICATES',
+  'PARAPH_ANCHOR_PASSWORD_FILE',
   'PARAPH_BASIC_LOGIN',
   'PARAPH_AUDIT_PUBLIC',
   'PARAPH_WORKERS',
@@ -265,6 +275,24 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, pr
       ? undefined
       : { hsmUri: tsaHsm, chainFile, policy }
 
+  const anchorUrl = read('PARAPH_ANCHOR_TSA')
+  const certificatesFile = path('PARAPH_ANCHOR_CERTIFICATES')
+  const passwordFile = path('PARAPH_ANCHOR_PASSWORD_FILE')
+  if ((anchorUrl === undefined) !== (certificatesFile === undefined)) {
+    fault(
+      'PARAPH_ANCHOR_TSA and PARAPH_ANCHOR_CERTIFICATES belong together. Type both, or neither for a log that nobody outside time-stamps',
+    )
+  }
+  if (anchorUrl !== undefined && !isAuthority(anchorUrl, passwordFile !== undefined)) {
+    fault(
+      'PARAPH_ANCHOR_TSA is not the address of a time-stamp authority. Type PARAPH_ANCHOR_TSA=https://tsa.example.test/ or, with PARAPH_ANCHOR_PASSWORD_FILE, https://user@tsa.example.test/',
+    )
+  }
+  const anchor =
+    anchorUrl === undefined || certificatesFile === undefined
+      ? undefined
+      : { url: anchorUrl, certificatesFile, ...(passwordFile === undefined ? {} : { passwordFile }) }
+
   const region = read('PARAPH_REGION') ?? 'ZZ'
   if (!/^[A-Z]{2}$/.test(region))
     fault('PARAPH_REGION is not a country code. Type two capital letters, for example PARAPH_REGION=PL')
@@ -290,6 +318,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>, pr
     requireWitnesses,
     refuseUnsyncedClock: oneOf('PARAPH_UNSYNCED_CLOCK', ['warn', 'refuse'], 'warn') === 'refuse',
     timeStamps,
+    anchor,
     basicLogin: oneOf('PARAPH_BASIC_LOGIN', ['off', 'on'], demo ? 'on' : 'off') === 'on',
     auditPublic: oneOf('PARAPH_AUDIT_PUBLIC', ['false', 'true'], 'false') === 'true',
     workers: whole('PARAPH_WORKERS', 1, 64, 1),
@@ -429,6 +458,14 @@ function isGateway(text: string): boolean {
   const url = new URL(text)
   const local = url.protocol === 'http:' && isLoopback(url.hostname.replace(/^\[|\]$/g, ''))
   return (url.protocol === 'https:' || local) && url.username === '' && url.password === '' && url.hash === ''
+}
+
+/** What it answers is signed, so that it may be asked in clear; a password may not be told so. */
+function isAuthority(text: string, password: boolean): boolean {
+  if (!URL.canParse(text)) return false
+  const url = new URL(text)
+  const safe = url.protocol === 'https:' || (url.protocol === 'http:' && !password)
+  return safe && url.password === '' && url.hash === '' && (url.username !== '') === password
 }
 
 function isOrigin(text: string): boolean {

@@ -100,10 +100,13 @@ const guardFile = ({ data }: Config) => join(data, 'log', 'checkpoint')
 async function startKeeper(start: Start, plan: WorkerPlan, witnesses: string | undefined): Promise<void> {
   const { keeperUrl, checkpointHsmUri, env } = plan
   const { config } = start
+  const { anchor } = config
   const settings: KeeperSettings = {
     databaseUrl: keeperUrl,
     keyUri: checkpointHsmUri,
     guardFile: guardFile(config),
+    guardFile: join(config.data, 'log', 'checkpoint'),
+    ...(anchor === undefined ? {} : { anchor }),
     node: `${config.node}/keeper`,
     ...(witnesses === undefined ? {} : { witnesses }),
     logLevel: config.logLevel,

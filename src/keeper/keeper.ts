@@ -23,6 +23,9 @@ import { consistencyProof, rootAt, sameHash, verifyConsistency } from '../tlog/t
 import { type ClockEvent, ClockWatch } from './clock-watch.js'
 import { integrate, MissingEntry, readTree, type TreeHead } from './tree-store.js'
 import { Witnesses } from './witnesses.js'
+import { type AnchorSettings, Anchors } from './anchor.js'
+import { Guard } from './guard.js'
+import { integrate, MissingEntry, readTree, rowsOf, type TreeHead } from './tree-store.js'
 
 export interface KeeperOptions {
   /** Role paraph_keeper. */
@@ -38,6 +41,8 @@ export interface KeeperOptions {
   /** What is known of this machine's clock; the kernel is asked unless said. */
   readonly clockQuality?: ReadClockQuality
   readonly logger: Logger
+  /** Who time-stamps its checkpoints; nobody when absent. */
+  readonly anchor?: AnchorSettings
 }
 
 /** The one that extends and signs; the others watch. Session lock on the database of the log. */
@@ -65,6 +70,7 @@ export class Keeper {
   readonly #clockWatch: ClockWatch
   readonly #clockNews: ClockEvent[] = []
   #witnesses: Witnesses | undefined
+  readonly #anchors: Anchors | undefined
   #client: Client | undefined
   #key: NoteKey | undefined
   #announced = false
@@ -88,6 +94,8 @@ export class Keeper {
       clock: options.clock,
       own: this.#own,
     })
+    const { anchor, clock, logger } = options
+    this.#anchors = anchor === undefined ? undefined : new Anchors({ ...anchor, clock, logger, log: this.#log })
   }
 
   start(): void {
@@ -103,6 +111,7 @@ export class Keeper {
   async stop(): Promise<void> {
     this.#stopped = true
     clearTimeout(this.#timer)
+    await this.#anchors?.stop()
     await this.#running
     clearTimeout(this.#timer)
     await this.#witnesses?.stop()
@@ -124,6 +133,8 @@ export class Keeper {
       const newest = this.#leads ? await this.#publish(client, tree) : undefined
       if (newest !== undefined) this.#witnesses?.ask(newest)
       if (this.#witnesses?.contradiction !== undefined) throw new ForkFound(this.#witnesses.contradiction)
+      if (this.#leads) await this.#publish(client, tree)
+      if (this.#leads) await this.#anchors?.round(client)
       if (this.#trouble !== undefined) logger.info('the log has its tree again')
       this.#trouble = undefined
     } catch (error) {

@@ -1,4 +1,5 @@
 import type { LogLevel } from '../config.js'
+import type { AnchorSettings } from './anchor.js'
 
 /** What a keeper (`src/keeper/main.ts`) reads from its standard input. */
 export interface KeeperSettings {
@@ -7,6 +8,7 @@ export interface KeeperSettings {
   /** The token of the key that signs checkpoints, and its PIN. */
   readonly keyUri: string
   readonly guardFile: string
+  readonly anchor?: AnchorSettings
   readonly node: string
   /** Text of the policy that names the witnesses. */
   readonly witnesses?: string

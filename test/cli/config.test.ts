@@ -46,6 +46,7 @@ test('nothing set is a demo on the loopback address', async (t) => {
     keeperDatabaseUrl: undefined,
     checkpointHsm: undefined,
     timeStamps: undefined,
+    anchor: undefined,
     hsm: undefined,
     allowSoftHsm: false,
     sam: undefined,
