@@ -282,6 +282,16 @@ export interface FrontVerbs {
     /** Base64 of the DER token. */
     response: { token: string }
   }
+  /** A time-stamp query as RFC 3161 has it, of a program on the front's machine; so many a minute, whoever asks. */
+  timeStampQuery: {
+    request: {
+      origin: Origin
+      /** Base64. */
+      query: string
+    }
+    /** Base64 of the DER response, which may be a rejection. */
+    response: { response: string }
+  }
   /** What a signer shall be asked on our own pages: by an OAuth client, or by a session that gets a handle. */
   requestApproval: {
     request: {
@@ -657,6 +667,7 @@ export const STRANGERS_LANE: { readonly [V in FrontVerb]?: 'password' | 'value' 
   signIn: 'password',
   recover: 'password',
   refresh: 'value',
+  timeStampQuery: 'value',
   openLink: 'value',
   activate: 'value',
   // With an operator's token, which no front can judge.

@@ -49,3 +49,29 @@ export class Turns {
     }
   }
 }
+
+/** So much in a time, and what comes beyond that is refused until the time is over. */
+export class Pace {
+  readonly #most: number
+  readonly #ms: number
+  #taken = 0
+  #since = Number.NEGATIVE_INFINITY
+
+  constructor(options: { readonly most: number; readonly seconds: number }) {
+    this.#most = options.most
+    this.#ms = options.seconds * 1000
+  }
+
+  /** @throws ServiceError `too_often` */
+  take(): void {
+    const now = performance.now()
+    if (now - this.#since >= this.#ms) {
+      this.#since = now
+      this.#taken = 0
+    }
+    if (this.#taken >= this.#most) {
+      throw new ServiceError('too_often', { retryAfter: Math.ceil((this.#since + this.#ms - now) / 1000) })
+    }
+    this.#taken++
+  }
+}

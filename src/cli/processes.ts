@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import type { Logger } from 'pino'
 import type { Config } from '../config.js'
 import type { FrontSettings } from '../front/settings.js'
+import type { AnchorSettings } from '../keeper/anchor.js'
 import type { KeeperSettings } from '../keeper/settings.js'
 import { adminSocket, samSocket, socketFolder } from '../sam/socket-folder.js'
 import { type SupervisorOptions, startSupervisor, type WorkerSettings } from '../sam/supervisor.js'
@@ -45,6 +46,8 @@ export interface WorkerPlan {
   readonly keeperUrl: string
   /** The token of the key that signs the log. */
   readonly checkpointHsmUri: string
+  /** Who time-stamps the log where no setting says it. */
+  readonly anchor?: AnchorSettings
   /** Folder of the sockets for the front, and their mode. */
   readonly sockets: string
   readonly socketMode: number
@@ -58,7 +61,7 @@ export interface WorkerPlan {
  */
 export async function startWorkers(start: Start, all: WorkerPlan): Promise<string[]> {
   const { config } = start
-  const { env, sockets, keeperUrl, checkpointHsmUri, ...plan } = all
+  const { env, sockets, keeperUrl, checkpointHsmUri, anchor: _keepers, ...plan } = all
   const admin = socketFolder(config.data)
   const policy = readWitnesses(config)
   const settingsOf = (index: number): WorkerSettings => ({
@@ -99,8 +102,9 @@ const guardFile = ({ data }: Config) => join(data, 'log', 'checkpoint')
 /** After the workers: a token whose file another process writes cannot be opened. */
 async function startKeeper(start: Start, plan: WorkerPlan, witnesses: string | undefined): Promise<void> {
   const { keeperUrl, checkpointHsmUri, env } = plan
+async function startKeeper(start: Start, plan: WorkerPlan): Promise<void> {
   const { config } = start
-  const { anchor } = config
+  const { keeperUrl, checkpointHsmUri, env, anchor = plan.anchor } = { ...plan, anchor: config.anchor }
   const settings: KeeperSettings = {
     databaseUrl: keeperUrl,
     keyUri: checkpointHsmUri,

@@ -16,6 +16,7 @@ For a front that runs as another user or in another container: only these proces
   PARAPH_KEEPER_DATABASE_URL  the database, role paraph_keeper, for the keeper of the log
   PARAPH_CHECKPOINT_HSM    the token of the key that signs the log, with its own PIN
   PARAPH_TSA_HSM, PARAPH_TSA_CHAIN, PARAPH_TSA_POLICY  the time-stamp authority, where there is one (see paraph tsa --help)
+  PARAPH_ANCHOR_TSA, PARAPH_ANCHOR_CERTIFICATES  a time-stamp authority outside, which stamps the log
   PARAPH_WORKERS           how many; one for each processor that signs
   PARAPH_DATA              its \`run\` holds the sockets for the commands of an operator, closed to everybody else
 

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import type { Command } from 'commander'
 import { pino } from 'pino'
 import { type Config, loadConfig } from '../config.js'
@@ -5,12 +6,20 @@ import { freePort } from '../db/cluster.js'
 import { openEmbedded } from '../db/embedded.js'
 import { withPassword } from '../db/pool.js'
 import { newId } from '../ids.js'
-import { demoTimeStamps } from '../sam/demo.js'
+import { demoTimeStamps, timeStampChainFile } from '../sam/demo.js'
 import { socketFolder } from '../sam/socket-folder.js'
 import { type DemoSummary, printBanner } from './banner.js'
 import { chooseDemoDevice, prepareSoftHsm } from './demo-device.js'
 import { claimFolders, readInstances } from './instance.js'
-import { ENTRIES, type Entries, findSamSockets, type Start, startFront, startWorkers } from './processes.js'
+import {
+  ENTRIES,
+  type Entries,
+  findSamSockets,
+  type Start,
+  startFront,
+  startWorkers,
+  type WorkerPlan,
+} from './processes.js'
 import { requireProductionDatabase, startProductionWorkers } from './production.js'
 import { runUntilSignal } from './run-until-signal.js'
 
@@ -94,6 +103,7 @@ async function serveDemo(start: Start, prepareDemo: ServeParts['prepareDemo']): 
     timeStamps: demoTimeStamps(tsaHsmUri, keysDir),
     keeperUrl,
     checkpointHsmUri,
+    ...demoAnchor(config),
     instance,
     sockets: socketFolder(config.data),
     socketMode: 0o600,
@@ -101,6 +111,14 @@ async function serveDemo(start: Start, prepareDemo: ServeParts['prepareDemo']): 
   })
   await startFront(start, frontUrl, sockets)
   return demo
+}
+
+/** In a demo the log is stamped by the demo's own authority, to show how; that proves nothing against who runs it. */
+function demoAnchor({ tls, host, port, keys }: Config): Pick<WorkerPlan, 'anchor'> {
+  // A certificate that no authority vouches for is nobody's to believe.
+  if (tls !== undefined) return {}
+  const url = `http://${isIP(host) === 6 ? `[${host}]` : host}:${port}/tsa`
+  return { anchor: { url, certificatesFile: timeStampChainFile(keys), startsWithinMs: 5000 } }
 }
 
 /** The settings were checked for what this needs when they were read. */

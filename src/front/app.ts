@@ -17,6 +17,7 @@ import { readOpenApi } from './openapi.js'
 import { mountPortal } from './portal/portal.js'
 import { collectRefusals } from './refusals.js'
 import type { FrontServices } from './services.js'
+import { mountTimeStamps } from './time-stamps.js'
 
 export type { FrontConfig, FrontServices } from './services.js'
 
@@ -67,6 +68,7 @@ export function buildApp(services: FrontServices): FastifyInstance {
   const portal = { services, errors, bearer, demo: health.demo }
   mountOAuth(app, portal, oauth)
   mountPortal(app, portal, approvePages(oauth))
+  mountTimeStamps(app, services, health)
   endKeptConnections(app)
   app.addHook('onClose', () => refusals.close())
   return app

@@ -15,6 +15,8 @@ export interface AnchorSettings {
   readonly passwordFile?: string
   /** PEM: its certificate, or those of its issuers. Read each time, so that they may be replaced. */
   readonly certificatesFile: string
+  /** Milliseconds before it is first asked: one that starts together with the keeper does not answer at once. */
+  readonly startsWithinMs?: number
 }
 
 export interface AnchorOptions extends AnchorSettings {
@@ -56,7 +58,7 @@ interface Stamped {
 export class Anchors {
   readonly #options: AnchorOptions
   #looked = Number.NEGATIVE_INFINITY
-  #resting = Number.NEGATIVE_INFINITY
+  #resting: number
   #pause = FIRST_PAUSE_MS
   #keys: number | undefined
   #asking: Promise<void> | undefined
@@ -66,6 +68,7 @@ export class Anchors {
 
   constructor(options: AnchorOptions) {
     this.#options = options
+    this.#resting = performance.now() + (options.startsWithinMs ?? 0)
   }
 
   /** To be called in each round of the keeper that leads, outside a transaction; it never rejects. */

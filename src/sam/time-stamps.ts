@@ -12,8 +12,17 @@ import type { Hsm } from '../hsm/hsm.js'
 import { openHsm } from '../hsm/open-hsm.js'
 import { type Bearer, bearerOf, isCaller, TOKEN_COLUMNS, TOKEN_JOINS, type TokenRow } from '../identity/caller.js'
 import { secretHash } from '../identity/secret-value.js'
+import type { Pace } from '../lane.js'
 import { parseChain } from '../pki/certificate.js'
-import { ACCURACY_SECONDS, nonceOf, type TimeStampWish } from '../pki/time-stamp.js'
+import {
+  ACCURACY_SECONDS,
+  grantedResponse,
+  nonceOf,
+  parseQuery,
+  rejectedResponse,
+  TimeStampRefusal,
+  type TimeStampWish,
+} from '../pki/time-stamp.js'
 import { TimeStampAuthority } from '../pki/time-stamp-authority.js'
 import { asServiceError } from './device.js'
 
@@ -57,7 +66,12 @@ export interface TimeStampServices {
   readonly log: SigningLog
   /** @throws ServiceError `unavailable` when this machine's clock and the database's disagree by more than so much. */
   requireClock(databaseNow: Date, toleranceMs?: number): void
+  /** How often this worker stamps for those whom nobody knows. */
+  readonly anybody: Pace
 }
+
+/** Enough for a log that is stamped and for whoever tries it; too little to keep the device busy or to fill the log. */
+export const STAMPS_FOR_ANYBODY = { most: 60, seconds: 60 } as const
 
 /**
  * CSC `signatures/timestamp` (v1 §11.10, v2.2 §11.16): a token over the digest, for whoever has an access token for the
@@ -86,6 +100,41 @@ export async function stampForBearer(
   const token = await stamp(services, authority, wish, whoIs(bearer), origin)
   return { token: Buffer.from(token).toString('base64') }
 }
+
+/**
+ * RFC 3161 itself, for whoever reaches it: a response, which tells in its status why there is no token.
+ * @throws ServiceError `method_unknown` where there is no authority, `too_often`, `overloaded`
+ */
+export async function answerQuery(
+  services: TimeStampServices,
+  authority: TimeStampAuthority | undefined,
+  { origin, query }: FrontVerbs['timeStampQuery']['request'],
+): Promise<FrontVerbs['timeStampQuery']['response']> {
+  if (authority === undefined) throw new ServiceError('method_unknown')
+  services.anybody.take()
+  const answer = (response: Uint8Array) => ({ response: Buffer.from(response).toString('base64') })
+  let wish: TimeStampWish
+  try {
+    wish = parseQuery(Buffer.from(query, 'base64'), authority.policy)
+  } catch (error) {
+    if (!(error instanceof TimeStampRefusal)) throw error
+    await services.log.append(stampEvent(ANYBODY, origin, { outcome: 'refused', why: error.failure }))
+    return answer(rejectedResponse(error))
+  }
+  try {
+    return answer(grantedResponse(await stamp(services, authority, wish, ANYBODY, origin)))
+  } catch (error) {
+    if (!(error instanceof ServiceError && error.code === 'unavailable')) throw error
+    const refusal =
+      error.cause instanceof ClockOut
+        ? new TimeStampRefusal('timeNotAvailable', 'the clock cannot be relied on')
+        : new TimeStampRefusal('systemFailure', 'no time-stamp can be given now')
+    return answer(rejectedResponse(refusal))
+  }
+}
+
+/** The clocks of this machine and of the database are too far apart for a stamp. */
+class ClockOut extends Error {}
 
 /** Who asks, as the log has it. */
 interface Asker {
@@ -128,7 +177,11 @@ async function stamp(
   origin: Origin,
 ): Promise<Uint8Array> {
   const at = await nextMoment(services.pool)
-  services.requireClock(new Date(at / 1000), ACCURACY_SECONDS * 1000)
+  try {
+    services.requireClock(new Date(at / 1000), ACCURACY_SECONDS * 1000)
+  } catch (cause) {
+    throw new ServiceError('unavailable', { retryAfter: 5, cause: new ClockOut('clocks disagree', { cause }) })
+  }
   const event = (more: Pick<AuditEvent, 'outcome' | 'why'>) => ({
     ...stampEvent(asker, origin, more, String(at)),
     digests: [wish.imprint.bytes],

@@ -161,6 +161,7 @@ const schemas: Record<FrontVerb, object> = {
     { origin, bearer: value, digest: { ...digests.items }, digestAlgorithm: algorithm },
     { nonce: { type: 'string', pattern: '^[0-9A-Fa-f]{1,128}$' } },
   ),
+  timeStampQuery: object({ origin, query: { type: 'string', maxLength: 8192, pattern: '^[A-Za-z0-9+/]*={0,2}$' } }),
   announce: object({
     bootId: { type: 'string', pattern: '^[0-9a-f-]{36}$' },
     node: { type: 'string', pattern: '^[\\x20-\\x7e]{0,64}$' },

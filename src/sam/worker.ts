@@ -49,6 +49,7 @@ import type { BootId } from '../ids.js'
 import { type ReadClockQuality, readKernelClock } from '../kernel-clock.js'
 import { Lane, Turns } from '../lane.js'
 import { readReceipt } from '../signing/read-receipt.js'
+import { Lane, Pace, Turns } from '../lane.js'
 import { signHash } from '../signing/sign-hash.js'
 import { SignatureVerifier } from '../signing/verify-signature.js'
 import { parsePolicy } from '../tlog/policy.js'
@@ -63,7 +64,7 @@ import { openKeyring } from './keyring.js'
 import { look } from './look.js'
 import type { WorkerSettings } from './supervisor.js'
 import { TailWatch } from './tail-watch.js'
-import { openTimeStamps, stampForBearer } from './time-stamps.js'
+import { answerQuery, openTimeStamps, STAMPS_FOR_ANYBODY, stampForBearer } from './time-stamps.js'
 import { isFrontVerb, isRequestOf } from './verb-schemas.js'
 
 export interface WorkerOptions {
@@ -179,6 +180,7 @@ export async function startWorker(
     binding,
     log: signingLog,
   }
+  const stampServices = { pool, log: signingLog, requireClock, anybody: new Pace(STAMPS_FOR_ANYBODY) }
 
   const verbs: { [V in FrontVerb]: (request: FrontVerbs[V]['request']) => Promise<FrontVerbs[V]['response']> } = {
     login: (request) => login(services, request),
@@ -205,6 +207,8 @@ export async function startWorker(
     sign: (request) => signHash(signServices, request),
     receipt: (request) => readReceipt(receiptServices, request),
     timestamp: (request) => stampForBearer({ pool, log: signingLog, requireClock }, timeStamps?.authority, request),
+    timestamp: (request) => stampForBearer(stampServices, timeStamps?.authority, request),
+    timeStampQuery: (request) => answerQuery(stampServices, timeStamps?.authority, request),
     requestApproval: (request) => requestApproval(services, request),
     readApproval: (request) => readApproval(services, request),
     listApprovals: (request) => listApprovals(services, request),

@@ -30,6 +30,44 @@ async function folder(t: TestContext, instance?: object): Promise<string> {
   return path
 }
 
+test('a time-stamp authority, ours or another, is named wholly', () => {
+  const own = {
+    PARAPH_TSA_HSM: 'pkcs11:/m.so?token=t&pin-file=p',
+    PARAPH_TSA_CHAIN: '/c.pem',
+    PARAPH_TSA_POLICY: '1.2.3',
+  }
+  assert.deepEqual(loadConfig(own).timeStamps, { hsmUri: own.PARAPH_TSA_HSM, chainFile: '/c.pem', policy: '1.2.3' })
+  for (const name of Object.keys(own)) assert.match(faultsOf({ ...own, [name]: '' }).join(), /belong together/)
+  assert.match(faultsOf({ ...own, PARAPH_TSA_HSM: 'memory:x' }).join(), /^PARAPH_TSA_HSM is no token/)
+  for (const policy of ['x', '1', '3.1', '1.02']) {
+    assert.match(faultsOf({ ...own, PARAPH_TSA_POLICY: policy }).join(), /^PARAPH_TSA_POLICY is no object identifier/)
+  }
+  const anchor = (url: string, more: Record<string, string> = {}) => ({
+    PARAPH_ANCHOR_TSA: url,
+    PARAPH_ANCHOR_CERTIFICATES: '/tsa.pem',
+    ...more,
+  })
+  const password = { PARAPH_ANCHOR_PASSWORD_FILE: '/password' }
+  assert.deepEqual(loadConfig(anchor('http://tsa.example.test/x')).anchor, {
+    url: 'http://tsa.example.test/x',
+    certificatesFile: '/tsa.pem',
+  })
+  assert.equal(loadConfig(anchor('https://me@tsa.example.test/', password)).anchor?.passwordFile, '/password')
+  assert.match(faultsOf({ PARAPH_ANCHOR_TSA: 'https://tsa.example.test' }).join(), /belong together/)
+  for (const wrong of [
+    anchor('ftp://tsa.example.test'),
+    anchor('tsa'),
+    anchor('https://me@tsa.example.test/'),
+    anchor('https://me:letmein@tsa.example.test/', password),
+    anchor('http://me@tsa.example.test/', password),
+    anchor('https://tsa.example.test/', password),
+  ]) {
+    const text = faultsOf(wrong).join()
+    assert.match(text, /^PARAPH_ANCHOR_TSA is not the address/)
+    assert.doesNotMatch(text, /letmein/)
+  }
+})
+
 test('nothing set is a demo on the loopback address', async (t) => {
   const data = await folder(t)
   const { node, ...config } = loadConfig({ PARAPH_DATA: data }, 'serve')

@@ -123,6 +123,7 @@ const HEALTHY: Partial<Replies> = {
   }),
   receipt: () => ({ pending: true }),
   timestamp: () => ({ token: Buffer.from('token').toString('base64') }),
+  timeStampQuery: () => ({ response: Buffer.from('response').toString('base64') }),
   signIn: () => ({ token: 'page', expiresIn: 180 }),
   openLink: () => ({
     login: 'signer@example.test',

@@ -187,6 +187,69 @@ test('nothing is stamped while the clocks disagree by more than the accuracy tha
   assert.ok((await service.checkWorld()).of('timestamp.issued').length > before)
 })
 
+describe('RFC 3161 over HTTP', () => {
+  const send = (body: Uint8Array, headers: Record<string, string> = {}, front = 0) =>
+    fetch(`${service.urls[front]}/tsa`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/timestamp-query', ...headers },
+      body,
+    })
+
+  test('a program on this machine gets what openssl asked for', async (context) => {
+    const files = await folder(context)
+    const data = await files.put('data', 'over HTTP')
+    await openssl('ts', '-query', '-data', data, '-sha256', '-cert', '-out', files.path('query'))
+    const query = readFileSync(files.path('query'))
+    const response = await send(query)
+    assert.deepEqual([response.status, response.headers.get('content-type')], [200, 'application/timestamp-reply'])
+    const reply = await files.put('reply', Buffer.from(await response.arrayBuffer()))
+    const chain = ['-CAfile', timeStampChainFile(service.keysDir)]
+    for (const against of [
+      ['-queryfile', files.path('query')],
+      ['-data', data],
+    ]) {
+      assert.match((await openssl('ts', '-verify', '-in', reply, ...against, ...chain)).text, /Verification: OK/)
+    }
+    const [last] = (await service.checkWorld()).of('timestamp.issued').slice(-1)
+    assert.deepEqual([last?.leaf.out, last?.leaf.act], ['ok', 'anonymous'])
+
+    // What cannot be answered is answered so.
+    const read = async (answer: Response) => {
+      assert.equal(answer.status, 200)
+      const file = await files.put('answer', Buffer.from(await answer.arrayBuffer()))
+      return (await openssl('ts', '-reply', '-in', file, '-text')).text
+    }
+    await openssl('ts', '-query', '-data', data, '-sha1', '-out', files.path('weak'))
+    assert.match(await read(await send(readFileSync(files.path('weak')))), /Rejected.*unrecognized or unsupported alg/s)
+    assert.match(await read(await send(Buffer.from('nonsense'))), /Rejected.*data submitted has the wrong format/s)
+    await setClock(service.ownerUrl, service.clock.offset + 1500)
+    assert.match(await read(await send(query)), /Rejected.*time source is not available/s)
+    await setClock(service.ownerUrl, service.clock.offset)
+    const why = (await service.checkWorld()).of('timestamp.issued').map(({ leaf }) => leaf.why)
+    assert.deepEqual(why.slice(-2), ['badAlg', 'badDataFormat'])
+  })
+
+  test('whoever comes through a proxy, or with something else, gets nothing', async () => {
+    const before = (await service.checkWorld()).of('timestamp.issued').length
+    assert.equal((await send(Buffer.alloc(10), { 'x-forwarded-for': '127.0.0.1' })).status, 404)
+    assert.equal((await send(Buffer.alloc(10), { forwarded: 'for=127.0.0.1' })).status, 404)
+    assert.equal((await send(Buffer.alloc(10), { 'content-type': 'application/json' })).status, 415)
+    assert.equal((await send(Buffer.alloc(5000))).status, 413)
+    assert.equal((await service.checkWorld()).of('timestamp.issued').length, before)
+  })
+
+  test('one worker stamps sixty times a minute for those whom nobody knows, and still for callers', async () => {
+    // What is no query counts, too.
+    const query = Buffer.from('nonsense')
+    const answers = await Promise.all(Array.from({ length: 140 }, () => send(query)))
+    const statuses = answers.map(({ status }) => status)
+    assert.ok(statuses.filter((status) => status === 200).length <= 120)
+    const late = answers.find(({ status }) => status === 429)
+    assert.match(late?.headers.get('retry-after') ?? '', /^\d+$/)
+    assert.equal((await stamp(await login('v2'), digests('still')[0])).status, 200)
+  })
+})
+
 test('where there is no authority the method is not there, whoever asks', async () => {
   const { timeStamps: _none, ...settings } = service.newWorkerSettings(2)
   const worker = await service.startWorker(settings)

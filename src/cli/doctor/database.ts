@@ -128,6 +128,7 @@ async function* examineContent(
     ...(config.witnesses === undefined
       ? {}
       : { witnesses: (from: Client) => examineWitnesses(from, config.witnesses as string) }),
+    ...(config.anchor === undefined ? {} : { 'time-stamps': examineAnchors }),
   }
   for (const [check, look] of Object.entries(checks)) {
     try {
@@ -322,5 +323,26 @@ async function examineWitnesses(client: Client, file: string): Promise<Finding> 
     'witnesses',
     `These witnesses of PARAPH_WITNESSES have not cosigned the newest checkpoints: ${names}.`,
     'Ask the people who run them; the log of the keeper says what they answer.',
+/** One is asked for every hour. */
+const OLDEST_ANCHOR_SECONDS = 2 * 3600
+
+async function examineAnchors(client: Client): Promise<Finding> {
+  const newest = await row<{ size: number; age: number; at: Date }>(
+    client,
+    `select size, gen_time as at, extract(epoch from clock_timestamp() - gen_time)::float8 as age
+       from audit.anchor order by size desc limit 1`,
+  )
+  if (newest !== undefined && newest.age < OLDEST_ANCHOR_SECONDS) {
+    return ok(
+      'time-stamps',
+      `The log was time-stamped up to its entry ${newest.size - 1} at ${newest.at.toISOString()}.`,
+    )
+  }
+  return warn(
+    'time-stamps',
+    newest === undefined
+      ? 'The log was never time-stamped.'
+      : `The log was last time-stamped at ${newest.at.toISOString()}.`,
+    'If the service runs, look for the warning of the log keeper, and see that PARAPH_ANCHOR_TSA is reached from there.',
   )
 }
