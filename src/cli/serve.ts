@@ -118,7 +118,7 @@ function demoAnchor({ tls, host, port, keys }: Config): Pick<WorkerPlan, 'anchor
   // A certificate that no authority vouches for is nobody's to believe.
   if (tls !== undefined) return {}
   const url = `http://${isIP(host) === 6 ? `[${host}]` : host}:${port}/tsa`
-  return { anchor: { url, certificatesFile: timeStampChainFile(keys), startsWithinMs: 5000 } }
+  return { anchor: { url, certificatesFile: timeStampChainFile(keys), startsWithinMs: 15_000 } }
 }
 
 /** The settings were checked for what this needs when they were read. */
