@@ -4,7 +4,7 @@ import type { Actor, AuditEvent } from '../audit/event.js'
 import type { SigningLog } from '../authorization/signing-log.js'
 import { isRefusal, reasonOf } from '../binding.js'
 import type { Clock } from '../clock.js'
-import type { Pool } from '../db/pool.js'
+import type { Executor } from '../db/pool.js'
 import { asServiceError as asDatabaseError } from '../db/transaction.js'
 import { digest } from '../digest.js'
 import { ServiceError } from '../errors.js'
@@ -62,7 +62,7 @@ export async function openTimeStamps(settings: TimeStampSettings, clock: Clock):
 }
 
 export interface TimeStampServices {
-  readonly pool: Pool
+  readonly db: Executor
   readonly log: SigningLog
   /** @throws ServiceError `unavailable` when this machine's clock and the database's disagree by more than so much. */
   requireClock(databaseNow: Date, toleranceMs?: number): void
@@ -151,8 +151,8 @@ function whoIs(bearer: Bearer): Asker {
     : { actor: { kind: 'client', id: client }, evidence: { client, session } }
 }
 
-async function requireBearer({ pool }: TimeStampServices, token: string): Promise<Bearer> {
-  const { rows } = await pool
+async function requireBearer({ db }: TimeStampServices, token: string): Promise<Bearer> {
+  const { rows } = await db
     .query<TokenRow>(`select ${TOKEN_COLUMNS} from paraph.token t ${TOKEN_JOINS} where t.hash = $1`, [
       secretHash(token),
     ])
@@ -176,7 +176,7 @@ async function stamp(
   asker: Asker,
   origin: Origin,
 ): Promise<Uint8Array> {
-  const at = await nextMoment(services.pool)
+  const at = await nextMoment(services.db)
   try {
     services.requireClock(new Date(at / 1000), ACCURACY_SECONDS * 1000)
   } catch (cause) {
@@ -215,9 +215,9 @@ function stampEvent(
 }
 
 /** Microseconds since 1970. @throws ServiceError `unavailable` */
-async function nextMoment(pool: Pool): Promise<number> {
+async function nextMoment(db: Executor): Promise<number> {
   try {
-    const { rows } = await pool.query<{ last: number }>(
+    const { rows } = await db.query<{ last: number }>(
       `update paraph.time_stamp set last = greatest(last + 1, (extract(epoch from paraph.now()) * 1000000)::bigint)
         where id = 1 returning last`,
     )

@@ -50,6 +50,7 @@ import { type ReadClockQuality, readKernelClock } from '../kernel-clock.js'
 import { Lane, Turns } from '../lane.js'
 import { readReceipt } from '../signing/read-receipt.js'
 import { Lane, Pace, Turns } from '../lane.js'
+import { readReceipt } from '../signing/read-receipt.js'
 import { signHash } from '../signing/sign-hash.js'
 import { SignatureVerifier } from '../signing/verify-signature.js'
 import { parsePolicy } from '../tlog/policy.js'
@@ -173,14 +174,13 @@ export async function startWorker(
     },
   }
 
-  // One at a time, so that they do not take the connections that signing reads with.
-  const receipts = new Lane({ atOnce: 1, mostWaiting: 256 })
-  const receiptServices = {
-    db: { query: ((text, values) => receipts.run(() => (pool as Executor).query(text, values))) as Executor['query'] },
-    binding,
-    log: signingLog,
+  // Receipts and time-stamps: one at a time, so that they do not take the connections that signing reads with.
+  const beside = new Lane({ atOnce: 1, mostWaiting: 256 })
+  const db: Executor = {
+    query: ((text, values) => beside.run(() => (pool as Executor).query(text, values))) as Executor['query'],
   }
-  const stampServices = { pool, log: signingLog, requireClock, anybody: new Pace(STAMPS_FOR_ANYBODY) }
+  const receiptServices = { db, binding, log: signingLog }
+  const stampServices = { db, log: signingLog, requireClock, anybody: new Pace(STAMPS_FOR_ANYBODY) }
 
   const verbs: { [V in FrontVerb]: (request: FrontVerbs[V]['request']) => Promise<FrontVerbs[V]['response']> } = {
     login: (request) => login(services, request),
@@ -206,7 +206,6 @@ export async function startWorker(
     extend: (request) => extend(services, request),
     sign: (request) => signHash(signServices, request),
     receipt: (request) => readReceipt(receiptServices, request),
-    timestamp: (request) => stampForBearer({ pool, log: signingLog, requireClock }, timeStamps?.authority, request),
     timestamp: (request) => stampForBearer(stampServices, timeStamps?.authority, request),
     timeStampQuery: (request) => answerQuery(stampServices, timeStamps?.authority, request),
     requestApproval: (request) => requestApproval(services, request),
