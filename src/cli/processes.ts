@@ -10,8 +10,8 @@ import type { AnchorSettings } from '../keeper/anchor.js'
 import type { KeeperSettings } from '../keeper/settings.js'
 import { adminSocket, samSocket, socketFolder } from '../sam/socket-folder.js'
 import { type SupervisorOptions, startSupervisor, type WorkerSettings } from '../sam/supervisor.js'
-import { parsePolicy } from '../tlog/policy.js'
 import type { TimeStampSettings } from '../sam/time-stamps.js'
+import { parsePolicy } from '../tlog/policy.js'
 import type { Running } from './run-until-signal.js'
 
 /** Compiled modules that run as processes; tests put others in their place. */
@@ -101,15 +101,12 @@ const guardFile = ({ data }: Config) => join(data, 'log', 'checkpoint')
 
 /** After the workers: a token whose file another process writes cannot be opened. */
 async function startKeeper(start: Start, plan: WorkerPlan, witnesses: string | undefined): Promise<void> {
-  const { keeperUrl, checkpointHsmUri, env } = plan
-async function startKeeper(start: Start, plan: WorkerPlan): Promise<void> {
   const { config } = start
   const { keeperUrl, checkpointHsmUri, env, anchor = plan.anchor } = { ...plan, anchor: config.anchor }
   const settings: KeeperSettings = {
     databaseUrl: keeperUrl,
     keyUri: checkpointHsmUri,
     guardFile: guardFile(config),
-    guardFile: join(config.data, 'log', 'checkpoint'),
     ...(anchor === undefined ? {} : { anchor }),
     node: `${config.node}/keeper`,
     ...(witnesses === undefined ? {} : { witnesses }),

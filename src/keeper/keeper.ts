@@ -20,12 +20,10 @@ import {
 } from '../tlog/note.js'
 import type { TrustPolicy } from '../tlog/policy.js'
 import { consistencyProof, rootAt, sameHash, verifyConsistency } from '../tlog/tree.js'
+import { type AnchorSettings, Anchors } from './anchor.js'
 import { type ClockEvent, ClockWatch } from './clock-watch.js'
 import { integrate, MissingEntry, readTree, type TreeHead } from './tree-store.js'
 import { Witnesses } from './witnesses.js'
-import { type AnchorSettings, Anchors } from './anchor.js'
-import { Guard } from './guard.js'
-import { integrate, MissingEntry, readTree, rowsOf, type TreeHead } from './tree-store.js'
 
 export interface KeeperOptions {
   /** Role paraph_keeper. */
@@ -133,7 +131,6 @@ export class Keeper {
       const newest = this.#leads ? await this.#publish(client, tree) : undefined
       if (newest !== undefined) this.#witnesses?.ask(newest)
       if (this.#witnesses?.contradiction !== undefined) throw new ForkFound(this.#witnesses.contradiction)
-      if (this.#leads) await this.#publish(client, tree)
       if (this.#leads) await this.#anchors?.round(client)
       if (this.#trouble !== undefined) logger.info('the log has its tree again')
       this.#trouble = undefined

@@ -49,9 +49,8 @@ export interface WorldOptions {
 
 const KEEPER_MAY = [
   ...['audit.start', 'audit.stop', 'audit.heartbeat', 'audit.fork_detected'],
-  ...['clock.sync', 'clock.step', 'clock.unsynced'],
+  ...['clock.sync', 'clock.step', 'clock.unsynced', 'audit.anchored'],
 ]
-const KEEPER_MAY = ['audit.start', 'audit.stop', 'audit.heartbeat', 'audit.fork_detected', 'audit.anchored']
 const FRONT_MAY = ['audit.stop', 'credential.listed', 'credential.read', 'auth.session_read', 'access.refused']
 const sha256 = (bytes: Uint8Array | string) => createHash('sha256').update(bytes).digest()
 const digestsOf = (open: Map<string, string>) =>

@@ -323,6 +323,9 @@ async function examineWitnesses(client: Client, file: string): Promise<Finding> 
     'witnesses',
     `These witnesses of PARAPH_WITNESSES have not cosigned the newest checkpoints: ${names}.`,
     'Ask the people who run them; the log of the keeper says what they answer.',
+  )
+}
+
 /** One is asked for every hour. */
 const OLDEST_ANCHOR_SECONDS = 2 * 3600
 
