@@ -64,8 +64,7 @@ export async function openTimeStamps(settings: TimeStampSettings, clock: Clock):
 export interface TimeStampServices {
   readonly db: Executor
   readonly log: SigningLog
-  /** @throws ServiceError `unavailable` when this machine's clock and the database's disagree by more than so much. */
-  requireClock(databaseNow: Date, toleranceMs?: number): void
+  readonly clock: Clock
   /** How often this worker stamps for those whom nobody knows. */
   readonly anybody: Pace
 }
@@ -176,12 +175,7 @@ async function stamp(
   asker: Asker,
   origin: Origin,
 ): Promise<Uint8Array> {
-  const at = await nextMoment(services.db)
-  try {
-    services.requireClock(new Date(at / 1000), ACCURACY_SECONDS * 1000)
-  } catch (cause) {
-    throw new ServiceError('unavailable', { retryAfter: 5, cause: new ClockOut('clocks disagree', { cause }) })
-  }
+  const at = await nextMoment(services.db, services.clock.now())
   const event = (more: Pick<AuditEvent, 'outcome' | 'why'>) => ({
     ...stampEvent(asker, origin, more, String(at)),
     digests: [wish.imprint.bytes],
@@ -214,17 +208,26 @@ function stampEvent(
   }
 }
 
-/** Microseconds since 1970. @throws ServiceError `unavailable` */
-async function nextMoment(db: Executor): Promise<number> {
+/**
+ * Microseconds since 1970. Nothing is taken while the database's clock and this machine's disagree, so that one of them that
+ * was wrong for a while leaves nothing behind.
+ * @throws ServiceError `unavailable`
+ */
+async function nextMoment(db: Executor, now: number): Promise<number> {
+  let rows: { last: number }[]
   try {
-    const { rows } = await db.query<{ last: number }>(
-      `update paraph.time_stamp set last = greatest(last + 1, (extract(epoch from paraph.now()) * 1000000)::bigint)
-        where id = 1 returning last`,
+    const result = await db.query<{ last: number }>(
+      `update paraph.time_stamp set last = greatest(last + 1, moment)
+         from (select (extract(epoch from paraph.now()) * 1000000)::bigint as moment) m
+        where id = 1 and abs(moment - $1::bigint) <= $2 and greatest(last + 1, moment) - $1::bigint <= $2 returning last`,
+      [now * 1000, ACCURACY_SECONDS * 1_000_000],
     )
-    const [row] = rows
-    if (row === undefined) throw new ServiceError('internal', { cause: new Error('paraph.time_stamp is empty') })
-    return row.last
+    rows = result.rows
   } catch (error) {
     throw asDatabaseError(error)
   }
+  const [row] = rows
+  if (row === undefined)
+    throw new ServiceError('unavailable', { retryAfter: 5, cause: new ClockOut('clocks disagree') })
+  return row.last
 }

@@ -116,8 +116,8 @@ export async function startWorker(
   const signingLog = new SigningLog({ url: settings.databaseUrl, boot: boots.signing, clock, origin: log.origin, own })
   await signingLog.open()
 
-  const requireClock = (databaseNow: Date, toleranceMs = CLOCK_TOLERANCE_MS) => {
-    if (Math.abs(databaseNow.getTime() - clock.now()) > toleranceMs) {
+  const requireClock = (databaseNow: Date) => {
+    if (Math.abs(databaseNow.getTime() - clock.now()) > CLOCK_TOLERANCE_MS) {
       throw new ServiceError('unavailable', { retryAfter: 5, cause: new Error('clocks disagree') })
     }
     if (settings.refuseUnsyncedClock && !clockQuality().synchronized) {
@@ -178,7 +178,7 @@ export async function startWorker(
     query: ((text, values) => beside.run(() => (pool as Executor).query(text, values))) as Executor['query'],
   }
   const receiptServices = { db, binding, log: signingLog }
-  const stampServices = { db, log: signingLog, requireClock, anybody: new Pace(STAMPS_FOR_ANYBODY) }
+  const stampServices = { db, log: signingLog, clock, anybody: new Pace(STAMPS_FOR_ANYBODY) }
 
   const verbs: { [V in FrontVerb]: (request: FrontVerbs[V]['request']) => Promise<FrontVerbs[V]['response']> } = {
     login: (request) => login(services, request),

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import { startFront } from '../../src/front/main.js'
 import { timeStampChainFile } from '../../src/sam/demo.js'
-import { assertRefused, CscClient, digests, HASH_OID, logged, until, VERSIONS } from '../helpers/csc.js'
+import { assertRefused, CscClient, digests, HASH_OID, logged, VERSIONS } from '../helpers/csc.js'
 import { setClock } from '../helpers/temp-database.js'
 import { type Answer, TestService } from '../helpers/test-service.js'
 import { ask, newSecret, origin } from '../oauth/helpers.js'
@@ -178,12 +178,12 @@ test('nothing is stamped while the clocks disagree by more than the accuracy tha
   const client = await login('v2')
   const [hash] = digests('clock') as [string]
   const before = (await service.checkWorld()).of('timestamp.issued').length
-  for (const apart of [1500, -1500]) {
+  for (const apart of [1500, -1500, 60_000]) {
     await setClock(service.ownerUrl, service.clock.offset + apart)
     assertRefused(await stamp(client, hash), 503, 'temporarily_unavailable', UNAVAILABLE)
   }
   await setClock(service.ownerUrl, service.clock.offset)
-  await until('it stamps again, when the time has come', async () => (await stamp(client, hash)).status === 200)
+  assert.equal((await stamp(client, hash)).status, 200, 'nothing is left of it')
   assert.ok((await service.checkWorld()).of('timestamp.issued').length > before)
 })
 
