@@ -122,7 +122,7 @@ describe('who may look', () => {
 })
 
 describe('every look is an entry', () => {
-  test('with who looked, at what and for what, and it is there before anything is shown', async () => {
+  test('F30: with who looked, at what and for what, and it is there before anything is shown', async () => {
     const before = await service.checkWorld()
     const body = await look('/entries?signer=signer%40example.test&event=sign&limit=5')
     const { entries } = await service.checkWorld()
@@ -138,7 +138,7 @@ describe('every look is an entry', () => {
     assert.ok(body.size <= (entry?.idx ?? 0), 'what was shown was there before')
   })
 
-  test('also one that finds nothing', async () => {
+  test('F30: also one that finds nothing', async () => {
     const before = (await service.checkWorld()).of('audit.read').length
     const { status, body } = await ask('/operations/01980000-0000-7000-8000-000000000001', `Bearer ${tokens.auditor}`)
     assert.deepEqual([status, body.error], [404, 'not_found'])

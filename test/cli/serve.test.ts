@@ -185,7 +185,7 @@ const settingsFor = (of: TempDatabase) => ({
 })
 const urls = () => settingsFor(database)
 
-test('production refuses a database that cannot be reached, is empty, or has no log', async (t) => {
+test('F25: production refuses a database that cannot be reached, is empty, or has no log', async (t) => {
   const nowhere = await refusal(t, { ...urls(), DATABASE_URL: 'postgres://x@127.0.0.1:1/x' })
   assert.match(nowhere, /DATABASE_URL cannot be reached/)
   const empty = await emptyDatabase()

@@ -14,7 +14,7 @@ test('a server that keeps its promises is accepted', async () => {
   await requireSafe(database.samUrl)
 })
 
-test('a server started with fsync and full_page_writes off is refused, with both reasons', async (t) => {
+test('F6: a server started with fsync and full_page_writes off is refused, with both reasons', async (t) => {
   const server = await startTestServer({ fsync: 'off', full_page_writes: 'off' })
   t.after(server.stop)
   await assert.rejects(requireSafe(server.url), (error: UnsafeDatabaseError) => {
@@ -27,7 +27,7 @@ test('a server started with fsync and full_page_writes off is refused, with both
 })
 
 for (const place of ['role', 'database', 'role in database']) {
-  test(`synchronous_commit switched off for a ${place} is refused`, async (t) => {
+  test(`F6: synchronous_commit switched off for a ${place} is refused`, async (t) => {
     const name = new URL(database.ownerUrl).pathname.slice(1)
     // A role of this test alone: roles belong to the whole server, which other tests use at the same time.
     const role = `unsafe_${name}_${place.length}`

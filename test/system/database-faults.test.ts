@@ -74,7 +74,7 @@ async function prepared(text: string): Promise<{ hashes: string[]; sad: string }
   return { hashes, sad: await service.authorize(bearer, credential, hashes) }
 }
 
-test('the intention is lost on the way: 503, nothing is spent, the same SAD signs afterwards', async () => {
+test('F7: the intention is lost on the way: 503, nothing is spent, the same SAD signs afterwards', async () => {
   const { hashes, sad } = await prepared('intention lost')
   atStep = { step: 'before-intent', act: () => proxy.set('cut-before', FLUSH) }
   assertUnavailable(await service.signHash(bearer, credential, sad, hashes))
@@ -82,7 +82,7 @@ test('the intention is lost on the way: 503, nothing is spent, the same SAD sign
   await service.checkWorld()
 })
 
-test('the intention is committed but nobody hears it: 503, the device is not asked, and it ends as abandoned', async () => {
+test('F7: the intention is committed but nobody hears it: 503, the device is not asked, and it ends as abandoned', async () => {
   const { hashes, sad } = await prepared('intention unheard')
   atStep = { step: 'before-intent', act: () => proxy.set('cut-after', FLUSH) }
   assertUnavailable(await service.signHash(bearer, credential, sad, hashes))
@@ -100,7 +100,7 @@ for (const [mode, what] of [
   ['cut-before', 'lost on the way'],
   ['cut-after', 'committed but unheard'],
 ] as const) {
-  test(`the outcome is ${what}: it is looked up, stands once, and the signature is released`, async () => {
+  test(`F7: the outcome is ${what}: it is looked up, stands once, and the signature is released`, async () => {
     const { hashes, sad } = await prepared(`outcome ${mode}`)
     atStep = { step: 'before-outcome', act: () => proxy.set(mode, FLUSH) }
     const answer = await service.signHash(bearer, credential, sad, hashes)
@@ -109,7 +109,7 @@ for (const [mode, what] of [
   })
 }
 
-test('an authorization that is lost on the way: 503, and its code is not burned', async () => {
+test('F7: an authorization that is lost on the way: 503, and its code is not burned', async () => {
   bearer = await service.login()
   const hashes = service.digests('authorization lost')
   const code = await service.freshCode()
@@ -120,7 +120,7 @@ test('an authorization that is lost on the way: 503, and its code is not burned'
   await service.checkWorld()
 })
 
-test('an authorization whose commit is unheard: 503, its code is burned, and the signer takes the next', async () => {
+test('F7: an authorization whose commit is unheard: 503, its code is burned, and the signer takes the next', async () => {
   bearer = await service.login()
   const hashes = service.digests('authorization unheard')
   const code = await service.freshCode()
@@ -154,7 +154,7 @@ test('no database at all: everything answers 503 at once, and works by itself wh
   await service.checkWorld()
 })
 
-test('a database that hangs is given up, and nothing piles up', async () => {
+test('F22: a database that hangs is given up, and nothing piles up', async () => {
   const { hashes, sad } = await prepared('hang')
   proxy.set('hang')
   const answers = await Promise.all(Array.from({ length: 20 }, () => service.signHash(bearer, credential, sad, hashes)))
@@ -166,7 +166,7 @@ test('a database that hangs is given up, and nothing piles up', async () => {
   await service.checkWorld()
 })
 
-test('somebody holds the head of the log: 503 after half a second, and on it goes', async () => {
+test('F22: somebody holds the head of the log: 503 after half a second, and on it goes', async () => {
   const { hashes, sad } = await prepared('lock')
   const owner = await service.owner()
   await owner.query('begin')

@@ -378,7 +378,7 @@ describe('one worker on a device that fails', () => {
     await scene.check()
   })
 
-  test('a module that hangs: the front answers meanwhile, the worker is killed, another signs, and what was spent stays spent', async () => {
+  test('F21: a module that hangs: the front answers meanwhile, the worker is killed, another signs, and what was spent stays spent', async () => {
     const { service } = scene
     const agreement = await scene.agreement()
     const [hung] = scene.processes.workerPids()
@@ -429,7 +429,7 @@ describe('one worker on a device that fails', () => {
     await scene.check()
   })
 
-  test('what the deaths of workers and failed creations left open is closed as abandoned', async () => {
+  test('F2, F21: what the deaths of workers and failed creations left open is closed as abandoned', async () => {
     const { service } = scene
     await scene.processes.stop()
     await service.moveClock(6 * 60_000)
@@ -451,7 +451,7 @@ describe('two workers', () => {
   })
   after(() => scene?.close())
 
-  test('while the module hangs in one, the other signs', async () => {
+  test('F21: while the module hangs in one, the other signs', async () => {
     const { device, processes } = scene
     const agreement = await scene.agreement()
     const pids = processes.workerPids()

@@ -12,7 +12,7 @@ const many = <T>(count: number, act: (i: number) => Promise<T>) =>
   Promise.all(Array.from({ length: count }, (_, i) => act(i)))
 
 for (const key of ['rsa-2048', 'p-256'] as const) {
-  test(`100 parallel replays of one SAD, over two fronts and two workers, give one success (${key})`, async () => {
+  test(`F15: 100 parallel replays of one SAD, over two fronts and two workers, give one success (${key})`, async () => {
     const bearer = await service.login()
     const credential = service.credentials[key] as string
     const hashes = service.digests(`replayed ${key}`)
@@ -78,7 +78,7 @@ test('an authorization for five digests, asked for two at a time by forty caller
   await service.checkWorld()
 })
 
-test('two workers that spend one authorization in the same moment see one another', async () => {
+test('F15: two workers that spend one authorization in the same moment see one another', async () => {
   const credential = service.credentials['p-256'] as string
   const owner = await service.owner()
   const spending = async () => {
@@ -117,7 +117,7 @@ test('two workers that spend one authorization in the same moment see one anothe
   }
 })
 
-test('requests of many authorizations at once share commits and stay apart', async () => {
+test('F15: requests of many authorizations at once share commits and stay apart', async () => {
   const bearer = await service.login()
   const credential = service.credentials['p-256'] as string
   const batches = Array.from({ length: 4 }, (_, i) =>

@@ -38,7 +38,7 @@ async function flip(root: string, times: number, files: readonly string[], after
   return done
 }
 
-test('any bit of any file', async (t) => {
+test('F31: any bit of any file', async (t) => {
   const root = join(folder, 'any')
   await log.write(root)
   const done = await flip(root, Math.floor(FLIPS * 0.7), [...filesOf(root), 'MANIFEST'], () => {})
@@ -46,7 +46,7 @@ test('any bit of any file', async (t) => {
   assert.equal((await verifyPack({ root, policy: log.policy() })).verdict, 'ok')
 })
 
-test('any bit of any file, with MANIFEST written anew', async (t) => {
+test('F31: any bit of any file, with MANIFEST written anew', async (t) => {
   const root = join(folder, 'anew')
   await log.write(root)
   const done = await flip(root, Math.floor(FLIPS * 0.3), filesOf(root), () => refreshManifest(root))
