@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import { type AuditEvent, EVENTS, type EventName, PHASE } from '../../src/audit/event.js'
 import { type Disclosure, disclose, encodeLeaf, fieldDigest, searchTag } from '../../src/audit/leaf.js'
 import { openClient } from '../../src/db/pool.js'
 import type { BootId, OperationId } from '../../src/ids.js'
 import { leafHash } from '../../src/tlog/tree.js'
+import { parseLeaf } from '../../src/verifier/leaf.js'
 import { tempDatabase } from '../helpers/temp-database.js'
 
 const golden = JSON.parse(readFileSync(new URL('../../../test/vectors/leaves.json', import.meta.url), 'utf8')) as {
@@ -108,3 +110,36 @@ test('an event opens only what it says it opens', () => {
   } as const
   assert.throws(() => disclose(event, 0), /does not open signer/)
 })
+
+test('F29: whatever values hold, the leaf is canonical JSON on one line of plain ASCII; a fact that would not be is refused', () => {
+  const evil = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.string({ unit: fc.constantFrom('\n', '\r', '\u2028', '\ud800', '\udfff', '\0', '"', '\\', '=', '<', '\u202e') }),
+  )
+  const plain = (value: string) => /^[\x20-\x7e]{0,512}$/.test(value)
+  fc.assert(
+    fc.property(evil, evil, evil, (actor, client, fact) => {
+      const event: AuditEvent = {
+        ...{ type: 'sad.denied', outcome: 'refused', actor: { kind: 'signer', id: actor } },
+        ...{ evidence: { client }, facts: { fact } },
+      }
+      const hidden = disclose(event, place.time)
+      if (!plain(fact)) return assert.throws(() => encodeLeaf(event, op, hidden, place))
+      const leaf = encodeLeaf(event, op, hidden, place).toString('latin1')
+      assert.match(leaf, /^[\x20-\x7e]+$/)
+      assert.equal(canonical(JSON.parse(leaf)), leaf)
+      assert.ok(parseLeaf(leaf), 'the verifier takes it')
+      for (const { fields, seed } of hidden.openings) {
+        for (const [name, value] of JSON.parse(fields)) assert.ok(hidden.sd.includes(fieldDigest(seed, name, value)))
+      }
+    }),
+  )
+})
+
+/** RFC 8785, for what a leaf may hold. */
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
+  return `{${members.map(([key, member]) => `${JSON.stringify(key)}:${canonical(member)}`).join(',')}}`
+}

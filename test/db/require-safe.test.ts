@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { pino } from 'pino'
 import { openClient } from '../../src/db/pool.js'
 import { requireSafe, UnsafeDatabaseError } from '../../src/db/require-safe.js'
+import type { WorkerSettings } from '../../src/sam/supervisor.js'
+import { startWorker } from '../../src/sam/worker.js'
 import { startTestServer, type TempDatabase, tempDatabase } from '../helpers/temp-database.js'
 
 let database: TempDatabase
@@ -24,6 +27,13 @@ test('F6: a server started with fsync and full_page_writes off is refused, with 
     assert.doesNotMatch(error.message, /synchronous_commit/)
     return true
   })
+})
+
+test('F6: on such a server no worker starts, before it has looked at anything else', async (t) => {
+  const server = await startTestServer({ fsync: 'off' })
+  t.after(server.stop)
+  const settings = { databaseUrl: server.url, hsmUri: 'there is none' } as WorkerSettings
+  await assert.rejects(startWorker(settings, { logger: pino({ level: 'silent' }) }), UnsafeDatabaseError)
 })
 
 for (const place of ['role', 'database', 'role in database']) {

@@ -354,7 +354,7 @@ export class OwnFront {
 }
 
 /** Bound on waiting for something to become true, in milliseconds. */
-const PATIENCE = 10_000
+const PATIENCE = 30_000
 
 /** Asks again and again, for a bounded time. */
 export async function until(what: string, isTrue: () => Promise<boolean>): Promise<void> {

@@ -1,8 +1,6 @@
-import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
+import { compiled } from './compiled.js'
 import { SOFTHSM } from './temp-token.js'
 
 /** A PKCS#11 module between the service and SoftHSM that breaks the calls it is told to; see faulty-p11.c. */
@@ -19,14 +17,12 @@ export interface FaultyModule {
   calls(): number
 }
 
-const root = dirname(dirname(dirname(dirname(fileURLToPath(import.meta.url)))))
-
 /**
  * @param folder where its files are put; the caller removes it
  * @throws Error naming the package of Debian when there is no C compiler
  */
 export function faultyModule(folder: string): FaultyModule {
-  const module = compile()
+  const module = compiled('faulty-p11')
   const control = join(folder, 'faulty-p11')
   const signatures = join(folder, 'faulty-p11-calls')
   return {
@@ -44,22 +40,4 @@ export function faultyModule(folder: string): FaultyModule {
     calls: () =>
       existsSync(signatures) ? [...readFileSync(signatures, 'latin1')].filter((key) => key === 's').length : 0,
   }
-}
-
-/** The compiled module: made once a run, by whichever test process comes first. Without a run it is this process's. */
-function compile(): string {
-  const run = process.env['PARAPH_TEST_RUN']
-  const module = join(tmpdir(), `paraph-faulty-p11-${run ?? `pid-${process.pid}`}.so`)
-  if (existsSync(module)) return module
-  if (run === undefined) process.on('exit', () => rmSync(module, { force: true }))
-  const making = `${module}.${process.pid}`
-  const source = join(root, 'test', 'helpers', 'faulty-p11.c')
-  const { error, status, stderr } = spawnSync('cc', ['-shared', '-fPIC', '-O1', '-o', making, source, '-ldl'], {
-    encoding: 'utf8',
-  })
-  if (error !== undefined)
-    throw new Error('there is no C compiler cc: install the package gcc (apt-get install gcc libc6-dev)')
-  if (status !== 0) throw new Error(`${source} does not compile: ${stderr}`)
-  renameSync(making, module)
-  return module
 }

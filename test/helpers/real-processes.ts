@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { pino } from 'pino'
 import { freePort } from '../../src/db/cluster.js'
 import { createSamClient } from '../../src/front/sam-client.js'
+import { openCheckpointKey } from '../../src/hsm/checkpoint-key.js'
+import type { KeeperSettings } from '../../src/keeper/settings.js'
 import { startSupervisor } from '../../src/sam/supervisor.js'
 import type { TestService } from './test-service.js'
 
@@ -12,11 +14,14 @@ export interface RealProcesses {
   readonly port: number
   workerPids(): number[]
   frontPids(): number[]
+  keeperPids(): number[]
   stopWorkers(): Promise<void>
   stop(): Promise<void>
 }
 
 export interface RealProcessesOptions {
+  /** Keepers of the log, each as on a machine of its own; none unless told. */
+  readonly keepers?: number
   readonly workers?: number
   readonly port?: number
   /** More for the environment of the workers. */
@@ -67,6 +72,13 @@ export async function startProcesses(service: TestService, options: RealProcesse
     }),
   })
   await workers.ready
+  const keepers = startKeepers(service, options.keepers ?? 0)
+  if (options.keepers !== undefined) {
+    const key = await openCheckpointKey(service.checkpointHsmUri)
+    await service.nameKey(key)
+    key.close()
+  }
+  await keepers.ready
   const port = options.port ?? (await freePort())
   const front = startSupervisor({
     name: 'front',
@@ -84,12 +96,35 @@ export async function startProcesses(service: TestService, options: RealProcesse
     port,
     workerPids: () => running(workers.pids()),
     frontPids: () => running(front.pids()),
+    keeperPids: () => running(keepers.pids()),
     stopWorkers: () => workers.stop(),
     async stop() {
       await front.stop()
+      await keepers.stop()
       await workers.stop()
     },
   }
+}
+
+function startKeepers(service: TestService, count: number) {
+  return startSupervisor({
+    name: 'log keeper',
+    count,
+    logger: quiet,
+    // A test that pauses one means it to wake up.
+    deadlineMs: 600_000,
+    spawn: (index) => {
+      const settings: KeeperSettings = {
+        databaseUrl: service.keeperUrl,
+        keyUri: service.checkpointHsmUri,
+        guardFile: join(service.folder, `keeper-${index}`, 'checkpoint'),
+        node: `test/keeper-${index}`,
+        logLevel: 'error',
+      }
+      const env = { PATH: process.env['PATH'], SOFTHSM2_CONF: process.env['SOFTHSM2_CONF'] }
+      return { entry: built('src/keeper/main.js'), settings, env }
+    },
+  })
 }
 
 /** Resolves when every worker finds its clock and the database's together again. */

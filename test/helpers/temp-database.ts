@@ -34,13 +34,15 @@ const root = dirname(dirname(dirname(dirname(fileURLToPath(import.meta.url)))))
 /**
  * Starts a server in a new folder below the system's temporary one. For the test runner, which hands `url` to every test
  * process as PARAPH_TEST_PG, and for tests about servers.
+ * @param on puts something under it before it is started
  */
 export async function startTestServer(
   settings: Record<string, string> = {},
+  on: (cluster: Cluster) => Cluster = (cluster) => cluster,
 ): Promise<{ url: string; cluster: Cluster; stop(): Promise<void> }> {
   const folder = await mkdtemp(join(tmpdir(), 'paraph-test-pg-'))
   await chmod(folder, 0o711)
-  const cluster = await openCluster(join(folder, 'postgres'))
+  const cluster = on(await openCluster(join(folder, 'postgres')))
   const port = await ensureRunning(cluster, { ...TEST_SETTINGS, ...settings })
   return {
     url: urlOf(cluster, port, OWNER, 'postgres'),

@@ -10,7 +10,7 @@ import { freePort } from '../../src/db/cluster.js'
 import { type Client, openClient } from '../../src/db/pool.js'
 import { startFront } from '../../src/front/main.js'
 import type { FrontSettings } from '../../src/front/settings.js'
-import { openCheckpointKey } from '../../src/hsm/checkpoint-key.js'
+import { type CheckpointKey, openCheckpointKey } from '../../src/hsm/checkpoint-key.js'
 import type { Hsm, KeySpec } from '../../src/hsm/hsm.js'
 import { openHsm } from '../../src/hsm/open-hsm.js'
 import { Keeper, type KeeperOptions } from '../../src/keeper/keeper.js'
@@ -195,10 +195,7 @@ export class TestService {
   /** Without a keeper nothing is signed for long. Its key is announced by a worker, which must be there. */
   async startKeeper(more: Partial<KeeperOptions> = {}): Promise<Keeper> {
     const key = more.key ?? (await openCheckpointKey(this.checkpointHsmUri))
-    const { origin } = await this.admin('log.origin', {})
-    const vkey = formatVkey(noteKey(origin, key.type, key.publicKey))
-    const known = await (await this.owner()).query('select from audit.checkpoint_key where vkey = $1', [vkey])
-    if (known.rowCount === 0) await this.admin('log.key', { vkey })
+    await this.nameKey(key)
     const keeper = new Keeper({
       databaseUrl: this.keeperUrl,
       key,
@@ -215,6 +212,14 @@ export class TestService {
     })
     keeper.start()
     return keeper
+  }
+
+  /** Has a worker write into the log that this key signs it, unless that stands there. */
+  async nameKey(key: CheckpointKey): Promise<void> {
+    const { origin } = await this.admin('log.origin', {})
+    const vkey = formatVkey(noteKey(origin, key.type, key.publicKey))
+    const known = await (await this.owner()).query('select from audit.checkpoint_key where vkey = $1', [vkey])
+    if (known.rowCount === 0) await this.admin('log.key', { vkey })
   }
 
   /** The device of signers' keys. */
