@@ -51,7 +51,8 @@ interface Finding {
 async function doctor(settings: Record<string, string>): Promise<{ status: number; bad: Finding[]; checks: string[] }> {
   const { status, stderr, json } = await run(['doctor'], settings)
   assert.equal(stderr, '')
-  const findings: Finding[] = json.findings
+  // What sets the clock of the machine that runs the tests is no matter of theirs.
+  const findings = (json.findings as Finding[]).filter(({ check }) => check !== 'time service')
   assert.equal(json.ok, status === 0)
   return { status, bad: findings.filter(({ state }) => state !== 'ok'), checks: findings.map(({ check }) => check) }
 }
