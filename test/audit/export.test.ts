@@ -222,14 +222,18 @@ describe('a log that somebody changed', () => {
     const [row] = (await owner.query('select idx, op, ph, ev, leaf, lh from audit.entry where idx = 40')).rows
     const leaf = Buffer.from(row.leaf.toString().replace('"out":"ok"', '"out":"no"'))
     assert.notDeepEqual(leaf, row.leaf)
-    await change('update audit.entry set leaf = $1 where idx = 40', [leaf])
-    await assert.rejects(exported(0), /the entries do not make the tree of the checkpoint/)
-    await change('delete from audit.entry where idx = 40')
-    await assert.rejects(exported(1), /the service's entries are not as openapi.yaml has them/)
-    assert.equal((await get('log/tile/entries/000', tokens.auditor)).status, 404)
-    const { idx, op, ph, ev, lh } = row
-    const insert = 'insert into audit.entry (idx, op, ph, ev, leaf, lh) values ($1, $2, $3, $4, $5, $6)'
-    await change(insert, [idx, op, ph, ev, row.leaf, lh])
+    try {
+      await change('update audit.entry set leaf = $1 where idx = 40', [leaf])
+      await assert.rejects(exported(0), /the entries do not make the tree of the checkpoint/)
+      await change('delete from audit.entry where idx = 40')
+      await assert.rejects(exported(1), /the service's entries are not as openapi.yaml has them/)
+      assert.equal((await get('log/tile/entries/000', tokens.auditor)).status, 404)
+    } finally {
+      await change('delete from audit.entry where idx = 40')
+      const { idx, op, ph, ev, lh } = row
+      const insert = 'insert into audit.entry (idx, op, ph, ev, leaf, lh) values ($1, $2, $3, $4, $5, $6)'
+      await change(insert, [idx, op, ph, ev, row.leaf, lh])
+    }
   })
 
   test('is found out when a commit or an opening is another', async () => {
