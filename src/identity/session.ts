@@ -166,20 +166,21 @@ export async function endSessions(
       : 'signer' in which
         ? ['s.signer_id = $1', which.signer]
         : ['s.id in (select session_id from paraph.token where family = $1)', which.family]
-  const { rows } = await tx.query(
+  const { rows } = await tx.query<{ id: string; signer_id: string | null; client_id: string }>(
     `update paraph.session s set ended_at = paraph.now(), ended_why = $2
       where ${condition} and s.id is distinct from $3 and s.ended_at is null and s.ends_at > paraph.now() returning s.id, s.signer_id, s.client_id`,
     [value, why, 'but' in which ? which.but : null],
   )
-  for (const row of rows as { id: string; signer_id: string; client_id: string }[]) {
-    await tx.query(`select pg_notify('paraph_session', $1)`, [row.id])
+  for (const { id, signer_id: signer, client_id: client } of rows) {
+    await tx.query(`select pg_notify('paraph_session', $1)`, [id])
     record({
       type: 'auth.session_ended',
       outcome: 'ok',
-      actor: { kind: 'signer', id: row.signer_id },
+      // A client's own session has no signer.
+      actor: signer === null ? { kind: 'client', id: client } : { kind: 'signer', id: signer },
       why,
       ...(origin === undefined ? {} : { origin }),
-      evidence: { client: row.client_id, signer: row.signer_id, session: row.id },
+      evidence: { client, session: id, ...(signer === null ? {} : { signer }) },
     })
   }
 }

@@ -25,7 +25,7 @@ import { until } from '../helpers/csc.js'
 import { both } from '../helpers/second-verifier.js'
 import { type Answer, keepSecret, TestService, type TestSigner } from '../helpers/test-service.js'
 import { newPasskey } from '../oauth/helpers.js'
-import { answer, answerByPasskey, discover, redeem, register, requestUrl } from '../oauth/oauth-client.js'
+import { answer, answerByPasskey, discover, post, redeem, register, requestUrl } from '../oauth/oauth-client.js'
 
 let service: TestService
 let keeper: Keeper
@@ -150,7 +150,8 @@ describe('a service at work', () => {
 
   test('approvals by code and by passkey, refusals and what operators do are found whole, too', async () => {
     const [, byCode, byPasskey] = signers as [unknown, (typeof signers)[number], (typeof signers)[number]]
-    const config = await discover(service, await register(service))
+    const client = await register(service)
+    const config = await discover(service, client)
     await service.moveClock(30_000)
     const passkey = await newPasskey(service, byPasskey)
     const wish = ({ credential }: { credential: string }, hashes: string[]) =>
@@ -176,6 +177,12 @@ describe('a service at work', () => {
     const { url } = await wish(byCode, service.digests(randomUUID()))
     const { url: back } = await answer(service, url, { signer: byCode, no: true, code: service.code(byCode) })
     assert.equal(back.searchParams.get('error'), 'access_denied')
+    // A session of the client itself has no signer.
+    const form = { client_id: client.clientId, client_secret: client.clientSecret }
+    const own = await post(service, '/oauth2/token', { ...form, grant_type: 'client_credentials' })
+    keepSecret(own.body.access_token)
+    assert.equal((await post(service, '/oauth2/revoke', { ...form, token: own.body.access_token })).status, 204)
+    assert.deepEqual((await entriesOf('auth.session_ended')).at(-1)?.act, 'client')
     const wrong = { ...byCode, password: 'another password' }
     await assert.rejects(service.login(wrong))
     await service.admin('signer.suspend', { signer: byCode.login })
@@ -334,7 +341,7 @@ describe('files', () => {
     await signed()
   })
 
-  test('nothing without an auditor, unless the setting says so', async () => {
+  test('nothing without an auditor, unless the setting says so', async (t) => {
     const session = signers[0]?.bearer as string
     const paths = ['log/checkpoint', 'log/tile/0/000.p/1', 'log/tile/entries/000.p/1', 'log/tile/nothing']
     for (const path of paths) {
@@ -346,6 +353,10 @@ describe('files', () => {
     const settings = { ...service.newFrontSettings(2), auditPublic: true }
     const open = await startFront({ settings, logger: service.logger, clock: service.clock })
     const at = service.urls.push(open.url) - 1
+    t.after(() => {
+      service.urls.pop()
+      return open.close()
+    })
     const statuses = async (token?: string) =>
       Promise.all(paths.map(async (path) => (await get(path, token, at)).status))
     assert.deepEqual(await statuses(), [200, 200, 401, 404])
@@ -359,8 +370,6 @@ describe('files', () => {
       (await get('log/tile/entries/000', tokens.auditor, at)).headers.get('cache-control'),
       'private, max-age=31536000, immutable',
     )
-    service.urls.pop()
-    await open.close()
   })
 })
 

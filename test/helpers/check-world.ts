@@ -103,6 +103,7 @@ async function readEntries(db: Client): Promise<Entry[]> {
   const opened = new Map<number, Set<string>>()
   for (const { idx, seed, fields } of openings.rows) {
     for (const [name, value] of JSON.parse(fields) as [string, string][]) {
+      assert.equal(typeof value, 'string', `entry ${idx}: ${name} is a text`)
       const salt = createHmac('sha256', seed).update(name).digest().subarray(0, 16).toString('base64url')
       const digest = sha256(Buffer.from(JSON.stringify([salt, name, value])).toString('base64url')).toString(
         'base64url',
