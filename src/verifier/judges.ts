@@ -8,11 +8,6 @@ import { People } from './people.js'
 import { Silence } from './silence.js'
 import { Writers } from './writers.js'
 
-/** Events that have no opening by their nature. */
-const WITHOUT = new Set<Act[0]>([
-  ...(['time', 'start', 'stop', 'beat', 'sync', 'step', 'unsynced', 'key', 'erase', 'end', 'missing'] as const),
-])
-
 /** The one pass over all entries in their order. */
 export class Judges {
   readonly operations: Operations
@@ -33,10 +28,7 @@ export class Judges {
 
   judge(from: number, { ops, phases, acts, boots, flushes }: RangeResult): void {
     this.operations.see(from, ops, phases)
-    for (const act of acts) {
-      if (!WITHOUT.has(act[0])) this.missing.opened()
-      this.#judge(act)
-    }
+    for (const act of acts) this.#judge(act)
     for (const boot of boots) this.writers.wrote(boot)
     for (const flush of flushes) this.writers.flushed(flush)
   }

@@ -13,6 +13,8 @@ export interface Report {
   /** By index, those of a file alone last; at most a hundred. */
   readonly faults: readonly Finding[]
   readonly incomplete: readonly Finding[]
+  /** Openings that entries must have and that were erased, as the log itself says. */
+  readonly erased: number
   /** Intentions without an end yet, at most a thousand of `openCount`. */
   readonly open: readonly Told[]
   readonly openCount: number
@@ -54,6 +56,9 @@ export function reportInWords(report: Report): string {
   return [
     verdicts[verdict],
     ...section('Wrong:', list(faults, faults.length, findingInWords)),
+    ...(report.erased === 0
+      ? []
+      : ['', `Erased, as audit.erase says: ${report.erased} openings; rules that need them are silent.`]),
     ...section('Cannot be judged:', list(incomplete, incomplete.length, findingInWords)),
     ...section(`Intentions still open: ${report.openCount}`, list(report.open, report.openCount, told)),
     ...section(

@@ -67,7 +67,7 @@ export function actsOf(
       acts.push(['key', index, leaf.facts ?? ''])
       return
     case 'audit.erase':
-      acts.push(['erase', index, leaf.facts ?? ''])
+      if (leaf.out === 'ok') acts.push(['erase', index, leaf.facts ?? ''])
       return
     case 'sign.abandoned':
     case 'sign.withheld':

@@ -101,6 +101,7 @@ class Verification {
       ...{ verdict, origin: this.#origin, size: this.#size, judged: this.#judged, checkpoints: this.#checkpoints },
       faults: this.#faults.sort((a, b) => (at(a) === at(b) ? 0 : at(a) - at(b))),
       incomplete: this.#incomplete,
+      erased: this.#judges?.missing.erased ?? 0,
       ...this.#open,
       abandoned: this.#judges?.operations.abandoned ?? [],
       abandonedCount: this.#judges?.operations.abandonedCount ?? 0,
@@ -202,7 +203,7 @@ class Verification {
     this.#judgeNewest(known.newest, roots.get(this.#size), judges)
     this.#open = judges.operations.finish(lastTime)
     judges.writers.finish(this.#size)
-    this.#incomplete.push(...judges.silence.finish(), ...judges.missing.finish(opened, fault))
+    this.#incomplete.push(...judges.silence.finish(), ...judges.missing.finish(opened))
     if (since !== undefined) this.#judgeSince(since, roots.get(since.size))
     for (const receipt of receipts) {
       const unclear = judgeReceipt(receipt, { root, size: this.#size }, roots.get(receipt.size), fault)

@@ -393,16 +393,80 @@ breaks('R8', 'openings out of order', (log) => {
   log.openings.reverse()
   return undefined
 })
-breaks('R8', 'an opening that is missing without a word', (log, who) => {
-  const { intent } = log.signOnce(who)
-  log.openings.splice(0, log.openings.length, ...log.openings.filter((one) => one.index !== intent))
-  return intent
-})
 breaks('R9', 'an operator who vouches for himself', (log, { signer }) => {
   const operator = id()
   log.commit(log.sam, [invited(operator, signer)])
   return log.commit(log.sam, [vouched(operator, signer)])
 })
+
+// What is missing, and what the log says of it.
+
+export interface Lacking {
+  readonly what: string
+  readonly verdict: 'ok' | 'incomplete'
+  /** The first entry whose opening was withheld. */
+  make(): { log: TestLog; index: number | undefined }
+}
+
+/** Three signings; the openings of the first are missing, and `say` is told the range that they were in. */
+function lacks(
+  what: string,
+  verdict: Lacking['verdict'],
+  say: (log: TestLog, first: number, last: number, count: number) => void,
+  also: (index: number, last: number) => boolean = () => false,
+): Lacking {
+  const make = () => {
+    const log = new TestLog()
+    const who = log.newSigner()
+    const first = log.entries.length
+    log.signOnce(who)
+    const last = log.entries.length - 1
+    log.signOnce(who)
+    log.signOnce(who)
+    const gone = log.openings.filter(({ index }) => (index >= first && index <= last) || also(index, last))
+    log.openings.splice(0, log.openings.length, ...log.openings.filter((opening) => !gone.includes(opening)))
+    say(log, first, last, gone.filter((opening) => opening.class === 1).length)
+    log.publish()
+    const required = gone.filter((opening) => opening.class === 1).map(({ index }) => index)
+    const beyond = required.filter((index) => index > last)
+    const index = verdict === 'ok' ? undefined : (beyond[0] ?? required[0])
+    return { log, index }
+  }
+  return { what, verdict, make }
+}
+
+const erase = (log: TestLog, facts: Record<string, string | number>) =>
+  log.commitAs(log.sam, 'audit.erase', { class: 1, root: digest().toString('base64url'), ...facts })
+
+export const LACKING: readonly Lacking[] = [
+  lacks('erased, and the log says so', 'ok', (log, first, last, count) => erase(log, { first, last, count })),
+  lacks('erased in two runs that overlap', 'ok', (log, first, last) => {
+    erase(log, { first: first - 1, last: first + 1, count: 2 })
+    erase(log, { first: first + 1, last, count: 1 })
+  }),
+  lacks('erased with others that no rule asks for', 'ok', (log, first, last, count) =>
+    erase(log, { first: first - 3, last: last + 3, count: count + 3 }),
+  ),
+  lacks('missing without a word', 'incomplete', () => {}),
+  lacks(
+    'one more than was erased, behind it',
+    'incomplete',
+    (log, first, last, count) => erase(log, { first, last, count }),
+    (index, last) => index === last + 2,
+  ),
+  lacks('more than were erased there', 'incomplete', (log, first, last, count) =>
+    erase(log, { first, last, count: count - 1 }),
+  ),
+  lacks('erased of another class', 'incomplete', (log, first, last, count) =>
+    erase(log, { class: 2, first, last, count }),
+  ),
+  lacks('erased by an entry before them', 'incomplete', (log, first, _, count) =>
+    erase(log, { first, last: log.entries.length, count }),
+  ),
+  lacks('erased by an entry that names no root', 'incomplete', (log, first, last, count) =>
+    erase(log, { first, last, count, root: '' }),
+  ),
+]
 
 export const invited = (operator: string, signer: string): AuditEvent => ({
   type: 'signer.invited',

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { filesOf, receiptOf, refreshManifest, TestLog } from '../helpers/pack.js'
 import { both, second } from '../helpers/second-verifier.js'
-import { BROKEN, type Broken } from './broken.js'
+import { BROKEN, type Broken, LACKING } from './broken.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'paraph-pack-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -64,6 +64,15 @@ test('every way to break a rule', async () => {
   }
   for (let i = 0; i < BROKEN.length; i += 4) {
     await Promise.all(BROKEN.slice(i, i + 4).map((broken, k) => judged(broken, i + k)))
+  }
+})
+
+test('what is missing, and what the log says of it', async () => {
+  for (const [i, { what, verdict, make }] of LACKING.entries()) {
+    const { log } = make()
+    const root = join(folder, `lacking-${i}`)
+    await log.write(root)
+    assert.equal((await both(root, log.policy())).verdict, verdict, what)
   }
 })
 
