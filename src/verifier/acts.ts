@@ -1,3 +1,4 @@
+import type { ActList } from './act-list.js'
 import type { Finding } from './finding.js'
 
 /**
@@ -84,12 +85,12 @@ export interface RangeResult {
   /** Set when the rest of the log cannot be judged. */
   readonly broken: Finding | undefined
   /** Root of each whole tile of leaves, 32 bytes each. */
-  readonly tileRoots: Uint8Array
+  readonly tileRoots: Uint8Array<ArrayBuffer>
   /** Last 8 bytes of each entry's operation, as two numbers, and its phase. */
-  readonly ops: Uint32Array
-  readonly phases: Uint8Array
+  readonly ops: Uint32Array<ArrayBuffer>
+  readonly phases: Uint8Array<ArrayBuffer>
   readonly boots: readonly BootRange[]
-  readonly acts: readonly Act[]
+  readonly acts: ActList
   readonly flushes: readonly FlushSeen[]
   readonly checkpoints: readonly CheckpointSeen[]
   /** For each size asked for: roots of the subtrees of this range before it, from the widest on, and the latest time there. */

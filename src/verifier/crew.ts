@@ -69,8 +69,6 @@ interface Answer {
 /** What a worker thread is told of itself. */
 export const WORKER_DATA = 'paraph-audit-verify'
 
-const YOUNG_MB = 64
-
 /**
  * Worker threads.
  * @param file a module that calls `serve` when it finds WORKER_DATA
@@ -79,9 +77,7 @@ export function crewOfThreads(file: URL, width: number): Crew {
   const waiting: { job: Job; done: (answer: Answer) => void }[] = []
   const idle: Worker[] = []
   const busy = new Map<Worker, (answer: Answer) => void>()
-  // A range's entries live as long as the range: collected young, they would be copied again and again.
-  const settings = { workerData: WORKER_DATA, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB } }
-  const workers = Array.from({ length: width }, () => new Worker(file, settings))
+  const workers = Array.from({ length: width }, () => new Worker(file, { workerData: WORKER_DATA }))
   const next = (worker: Worker) => {
     const item = waiting.shift()
     if (item === undefined) {
@@ -127,7 +123,7 @@ export function crewOfThreads(file: URL, width: number): Crew {
 
 interface Port {
   on(event: 'message', listener: (message: { settings?: ScanSettings; job?: Job }) => void): void
-  postMessage(answer: Answer): void
+  postMessage(answer: Answer, transfer: ArrayBuffer[]): void
 }
 
 /** The other end, in a worker thread. */
@@ -137,12 +133,20 @@ export function serve(port: Port): void {
     if (settings !== undefined) hand.settle(settings)
     if (job === undefined) return
     try {
-      port.postMessage({ result: hand.do(job) })
+      const result = hand.do(job)
+      port.postMessage({ result }, moved(result))
     } catch (error) {
       if (!(error instanceof PackError)) throw error
-      port.postMessage({ finding: error.finding })
+      port.postMessage({ finding: error.finding }, [])
     }
   })
+}
+
+/** The large parts of a result are moved, not copied. */
+function moved(result: Results[Job['kind']]): ArrayBuffer[] {
+  if (typeof result === 'string' || Array.isArray(result)) return []
+  const { ops, phases, tileRoots, acts } = result
+  return [ops, phases, tileRoots, acts.numbers, acts.text].map(({ buffer }) => buffer)
 }
 
 const CHUNK = 2 ** 20
@@ -151,7 +155,12 @@ function hashFile(root: string, path: string): string {
   const file = new PackFile(root, path)
   try {
     const hash = createHash('sha256')
-    for (let at = 0; at < file.size; at += CHUNK) hash.update(file.read(at, Math.min(file.size, at + CHUNK)))
+    const bytes = Buffer.allocUnsafe(Math.min(CHUNK, file.size))
+    for (let at = 0; at < file.size; at += CHUNK) {
+      const length = Math.min(CHUNK, file.size - at)
+      file.readInto(bytes, 0, at, at + length)
+      hash.update(bytes.subarray(0, length))
+    }
     return hash.digest('hex')
   } finally {
     file.close()

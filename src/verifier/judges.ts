@@ -1,3 +1,4 @@
+import { readActs } from './act-list.js'
 import type { Act, RangeResult } from './acts.js'
 import { Authorizations } from './authorizations.js'
 import type { Finding } from './finding.js'
@@ -28,7 +29,7 @@ export class Judges {
 
   judge(from: number, { ops, phases, acts, boots, flushes }: RangeResult): void {
     this.operations.see(from, ops, phases)
-    for (const act of acts) this.#judge(act)
+    for (const act of readActs(acts)) this.#judge(act)
     for (const boot of boots) this.writers.wrote(boot)
     for (const flush of flushes) this.writers.flushed(flush)
   }

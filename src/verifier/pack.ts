@@ -40,12 +40,17 @@ export class PackFile {
   /** Bytes from `from` to `to`. @throws PackError when the file ends before */
   read(from: number, to: number): Buffer {
     const bytes = Buffer.allocUnsafe(to - from)
-    for (let done = 0; done < bytes.length; ) {
-      const count = readSync(this.#fd, bytes, done, bytes.length - done, from + done)
+    this.readInto(bytes, 0, from, to)
+    return bytes
+  }
+
+  /** The same, into bytes that are there. @throws PackError when the file ends before */
+  readInto(bytes: Uint8Array, at: number, from: number, to: number): void {
+    for (let done = from; done < to; ) {
+      const count = readSync(this.#fd, bytes, at + done - from, to - done, done)
       if (count === 0) failFile(this.path, 'ends too early')
       done += count
     }
-    return bytes
   }
 
   close(): void {
@@ -82,6 +87,64 @@ export function* linesOf(file: PackFile, from: number, to: number, longest = LON
     if (rest.length > longest) failFile(file.path, `has a line longer than ${longest} bytes`)
   }
   if (rest.length > 0) failFile(file.path, 'does not end with a line feed')
+}
+
+/** The same lines one after another in bytes that are used again, for a file with many. */
+export class LineReader {
+  /** Holds the line from `begin` to `end`. */
+  bytes = new Uint8Array(2 ** 19)
+  begin = 0
+  end = 0
+  readonly #file: PackFile
+  #next = 0
+  #filled = 0
+  #at = 0
+  #to = 0
+
+  constructor(file: PackFile) {
+    this.#file = file
+  }
+
+  /** Begins with another part of the file, between places where lines begin. */
+  start(from: number, to: number): void {
+    this.#next = 0
+    this.#filled = 0
+    this.#at = from
+    this.#to = to
+  }
+
+  /** @returns whether there is another line @throws PackError */
+  next(): boolean {
+    let searched = this.#next
+    for (;;) {
+      const found = this.bytes.indexOf(10, searched)
+      if (found >= 0 && found < this.#filled) {
+        this.begin = this.#next
+        this.end = found
+        this.#next = found + 1
+        return true
+      }
+      searched = this.#filled - this.#next
+      if (this.#at === this.#to) {
+        if (searched > 0) failFile(this.#file.path, 'does not end with a line feed')
+        return false
+      }
+      this.#fill()
+    }
+  }
+
+  #fill(): void {
+    const kept = this.#filled - this.#next
+    if (kept > LONGEST_LINE) failFile(this.#file.path, `has a line longer than ${LONGEST_LINE} bytes`)
+    const bytes = 2 * kept > this.bytes.length ? new Uint8Array(2 * this.bytes.length) : this.bytes
+    bytes.set(this.bytes.subarray(this.#next, this.#filled))
+    this.bytes = bytes
+    const to = Math.min(this.#to, this.#at + bytes.length - kept)
+    this.#file.readInto(bytes, kept, this.#at, to)
+    this.#filled = kept + to - this.#at
+    this.#at = to
+    this.#next = 0
+  }
 }
 
 /**

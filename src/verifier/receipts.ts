@@ -4,10 +4,10 @@ import { parseProof } from '../tlog/proof-file.js'
 import { TILE_WIDTH, tilePath, tileWidth } from '../tlog/tiles.js'
 import { HASH_BYTES, leafHash, sameHash, verifyInclusion } from '../tlog/tree.js'
 import type { Finding } from './finding.js'
-import { type Leaf, parseLeaf } from './leaf.js'
+import { type Leaf, readLeaf } from './leaf.js'
 import { readWhole } from './pack.js'
 import { judgeCheckpoint } from './scan-checkpoints.js'
-import { decodeValue, readOpening } from './scan-openings.js'
+import { readOpening } from './scan-openings.js'
 
 /** What a receipt (docs/audit-format.md §8) proves by itself. */
 export interface ProvenEntry {
@@ -60,8 +60,8 @@ export function readReceipt(text: string, policy: TrustPolicy, origin?: string):
   if (typeof checkpoint === 'string') throw new RangeError(`the checkpoint of the receipt: ${checkpoint}`)
   const { leaf: encoded, openings } = extraOf(proof.extra)
   const bytes = decodeBase64(String(encoded))
-  const leaf = bytes && parseLeaf(bytes.toString('latin1', 0, bytes.length))
-  if (bytes === undefined || leaf === undefined || !Array.isArray(openings)) {
+  const one = bytes && readLeaf(bytes)
+  if (bytes === undefined || one === undefined || !Array.isArray(openings)) {
     throw new RangeError('the receipt holds no leaf with its openings')
   }
   const hash = leafHash(bytes)
@@ -71,11 +71,11 @@ export function readReceipt(text: string, policy: TrustPolicy, origin?: string):
   }
   const opened = new Map<string, string>()
   for (const opening of openings) {
-    const fields = readOpening(opening, leaf, bytes)
+    const fields = readOpening(opening, one)
     if (typeof fields === 'string') throw new RangeError(`the receipt: ${fields}`)
-    for (const [name, value] of fields) opened.set(name, decodeValue(value))
+    for (const [name, value] of fields) opened.set(name, value)
   }
-  return { origin: named, index: proof.index, leaf, leafHash: hash, size, root, quorum, opened }
+  return { origin: named, index: proof.index, leaf: one.leaf, leafHash: hash, size, root, quorum, opened }
 }
 
 /** @throws RangeError */

@@ -11,15 +11,22 @@ const LINE =
 /** Key of a line of flushes.jsonl, for finding it. */
 export const FLUSH_KEY = /^\{"boot":"[0-9a-f-]{36}","no":[0-9]{1,16},"first":([0-9]{1,16}),/
 
+/** The entries, as commits offer them. */
+export interface Committed {
+  /** Writer of the entry; undefined beyond the end of the log. */
+  bootOf(index: number): string | undefined
+  /** Whether the entry's leaf hash stands in `bytes` at `at`. */
+  isAt(index: number, bytes: Uint8Array, at: number): boolean
+}
+
 /**
  * R5 for the commits that begin in a range: each is signed by its writer, and the entries of the log are what it offered.
- * @param entryAt leaf hash and writer of an entry; undefined beyond the end of the log
  */
 export function scanFlushes(
   file: PackFile,
   [from, to]: readonly [number, number],
   keyOf: (boot: string) => KeyObject | undefined,
-  entryAt: (index: number) => { hash: Uint8Array; boot: string } | undefined,
+  entries: Committed,
   fault: (finding: Finding) => void,
 ): FlushSeen[] {
   const seen: FlushSeen[] = []
@@ -39,7 +46,7 @@ export function scanFlushes(
     const signed = Buffer.concat([Buffer.from(`paraph/flush/v1\n${boot}\n${no}\n`), body])
     if (key === undefined) fault({ rule: 'R5', file: file.path, what: `there is no key of boot ${boot}` })
     else if (!verify(null, signed, key, signature)) wrong(`the signature of flush ${no} of boot ${boot} is not one`)
-    const count = compareBody(body, first, boot, entryAt, wrong)
+    const count = compareBody(body, first, boot, entries, wrong)
     seen.push({ boot, no, first, count })
   }
   return seen
@@ -50,23 +57,21 @@ function compareBody(
   body: Buffer,
   first: number,
   boot: string,
-  entryAt: (index: number) => { hash: Uint8Array; boot: string } | undefined,
+  entries: Committed,
   wrong: (what: string, index?: number) => void,
 ): number {
   let count = 0
   for (let at = 0; at < body.length; count++) {
     const offers = body[at++] as number
     const end = at + offers * HASH_BYTES
-    const entry = entryAt(first + count)
-    if ((offers !== 1 && offers !== 2) || end > body.length || entry === undefined) {
+    const writer = entries.bootOf(first + count)
+    if ((offers !== 1 && offers !== 2) || end > body.length || writer === undefined) {
       wrong('the flush is not of entries of this log')
       return count
     }
     let offered = false
-    for (; at < end; at += HASH_BYTES) {
-      if (body.compare(entry.hash, 0, HASH_BYTES, at, at + HASH_BYTES) === 0) offered = true
-    }
-    if (!offered || entry.boot !== boot) wrong('the entry is not one that its writer committed', first + count)
+    for (; at < end; at += HASH_BYTES) offered ||= entries.isAt(first + count, body, at)
+    if (!offered || writer !== boot) wrong('the entry is not one that its writer committed', first + count)
   }
   if (count === 0) wrong('the flush is empty')
   return count

@@ -7,12 +7,12 @@ import type { CheckpointSeen, RangeResult, RangeTask } from './acts.js'
 import { type Crew, crewHere } from './crew.js'
 import { type Finding, failFile, MOST_FINDINGS, PackError } from './finding.js'
 import { Judges } from './judges.js'
-import { type Facts, parseFacts, parseLeaf } from './leaf.js'
+import { type Facts, Leaves, parseFacts, readLeaf } from './leaf.js'
 import { type Manifest, readManifest } from './manifest.js'
 import { findLine, listPack, PackFile, readWhole, TileSlots } from './pack.js'
+import { RANGE } from './range-hashes.js'
 import { judgeReceipt, readReceipts } from './receipts.js'
 import type { Report } from './report.js'
-import { RANGE } from './scan.js'
 import { CHECKPOINT_KEY, judgeCheckpoint, LONGEST_NOTE } from './scan-checkpoints.js'
 import { FLUSH_KEY } from './scan-flushes.js'
 import { OPENING_KEY } from './scan-openings.js'
@@ -255,10 +255,10 @@ function readInit(root: string, size: number, origin: string): Facts {
   const path = tilePath('entries', 0, tileWidth(size, 0, 0))
   const bundle = readWhole(root, path, TILE_WIDTH * (2 + 0xffff))
   const length = bundle.length < 2 ? 0 : bundle.readUInt16BE()
-  const leaf = parseLeaf(bundle.toString('latin1', 2, 2 + length))
-  const facts = leaf?.facts === undefined ? undefined : parseFacts(leaf.facts)
+  const leaf = readLeaf(bundle.subarray(2, 2 + length))?.leaf
   const wrong = (rule: Finding['rule'], what: string) => new PackError({ rule, index: 0, file: path, what })
-  if (leaf?.ev !== 'audit.init' || facts === undefined) throw wrong('R5', 'the log does not begin with its making')
+  if (leaf?.ev !== 'audit.init') throw wrong('R5', 'the log does not begin with its making')
+  const facts = parseFacts(leaf.facts)
   if (facts['origin'] !== origin) throw wrong('R1', 'the checkpoint is of another log')
   return facts
 }
@@ -309,9 +309,10 @@ async function findAnnounced(crew: Crew, root: string, tasks: readonly RangeTask
     )
   }
   const keys = new Map<string, string>()
+  const leaves = new Leaves(1)
   for (const line of (await Promise.all(parts)).flat()) {
-    const leaf = parseLeaf(line)
-    const { writer, key } = (leaf?.ev === 'audit.start' && parseFacts(leaf.facts ?? '')) || {}
+    const leaf = readLeaf(Buffer.from(line, 'latin1'), leaves)?.leaf
+    const { writer, key } = (leaf?.ev === 'audit.start' && parseFacts(leaf.facts)) || {}
     if (typeof writer === 'string' && !keys.has(writer)) keys.set(writer, String(key))
   }
   return keys
