@@ -1,5 +1,6 @@
 import type { Act } from './acts.js'
 import type { Finding } from './finding.js'
+import { IdTable, idOfText, markOf } from './id-table.js'
 import { parseFacts } from './leaf.js'
 
 /** A grant is used within a day of its making. */
@@ -17,8 +18,8 @@ interface Grant {
   readonly remembered: boolean
   /** Signatures. */
   left: number
-  /** Of a bound grant: how often each digest may still be used. */
-  readonly digests: Map<string, number>
+  /** Of a bound grant: how often each digest may still be used, or those that may be once more, joined by LF. */
+  digests: Map<string, number> | string
   revoked: number | undefined
 }
 
@@ -28,6 +29,8 @@ type Of<Kind extends Act[0]> = Extract<Act, readonly [Kind, ...unknown[]]>
 export class Authorizations {
   readonly #fault: (finding: Finding) => void
   readonly #grants = new Map<string, Grant>()
+  /** Grants that have nothing left and are not remembered, with a mark of whose they were. */
+  readonly #spent = new IdTable(1)
   readonly #sessionsEnded = new Map<string, number>()
   /** Signer of each factor that was enrolled and not ended. */
   readonly #factors = new Map<string, string>()
@@ -49,10 +52,10 @@ export class Authorizations {
   }
 
   grant([, index, t, id, whose, factor, facts, digests]: Of<'grant'>): void {
-    const { kind, total, session, factor: how } = parseFacts(facts) ?? {}
+    const { kind, total, session, factor: how } = parseFacts(facts)
     const wrong = (what: string) => this.#fault({ rule: 'R4', index, what })
-    const [signer, client, credential, sessionId] = whose.split('\n') as [string, string, string, string]
-    if (this.#grants.has(id)) wrong(`authorization ${id} is granted twice`)
+    const signer = whose.slice(0, whose.indexOf('\n'))
+    if (this.#grants.has(id) || this.#findSpent(id) >= 0) wrong(`authorization ${id} is granted twice`)
     if ((kind !== 'bound' && kind !== 'open') || typeof total !== 'number' || total < 1) {
       wrong('the grant does not say what it grants')
       return
@@ -60,24 +63,35 @@ export class Authorizations {
     if (this.#factors.get(factor) !== signer && !this.#missing.has('factor.enrolled')) {
       wrong(`factor ${factor} was not enrolled for this signer, or had ended`)
     }
-    if (how === 'passkey')
-      this.#follow(approvalKey([signer, client, credential], factor, session === 1, digests), total, wrong)
+    if (how === 'passkey') this.#follow(approvalKey(whose.split('\n'), factor, session === 1, digests), total, wrong)
     this.#forget(t)
     this.#grants.set(id, {
-      ...{ t, whose, session: sessionId, bound: kind === 'bound', remembered: session === 1, left: total },
-      ...{ digests: new Map(), revoked: undefined },
+      t,
+      whose,
+      session: whose.slice(whose.lastIndexOf('\n') + 1),
+      bound: kind === 'bound',
+      remembered: session === 1,
+      left: total,
+      digests: kind === 'bound' ? digests : '',
+      revoked: undefined,
     })
-    this.#add(this.#grants.get(id) as Grant, digests)
   }
 
   extend([, index, id, whose, digests]: Of<'extend'>): void {
     const grant = this.#grants.get(id)
     const wrong = (what: string) => this.#fault({ rule: 'R4', index, what })
+    const other = `authorization ${id} belongs to another signer, client, credential or session`
     if (grant === undefined) {
-      if (!this.#missing.has('sad.issued')) wrong(`authorization ${id} was not granted`)
+      const spent = this.#findSpent(id)
+      if (spent < 0) {
+        if (!this.#missing.has('sad.issued')) wrong(`authorization ${id} was not granted`)
+        return
+      }
+      if (this.#spent.values[spent] !== markOf(whose)) wrong(other)
+      if (digests !== '') wrong('digests are added to a grant that was not remembered')
       return
     }
-    if (grant.whose !== whose) wrong(`authorization ${id} belongs to another signer, client, credential or session`)
+    if (grant.whose !== whose) wrong(other)
     if (digests !== '' && !grant.remembered) wrong('digests are added to a grant that was not remembered')
     this.#add(grant, digests)
   }
@@ -95,6 +109,10 @@ export class Authorizations {
     const grant = this.#grants.get(id)
     const wrong = (what: string) => this.#fault({ rule: 'R4', index, what })
     if (grant === undefined) {
+      if (this.#findSpent(id) >= 0) {
+        wrong(`authorization ${id} has nothing left`)
+        return
+      }
       const missing = this.#missing.get('sad.issued')
       if (missing === undefined || missing < t - LIFE_MS) wrong(`authorization ${id} was not granted`)
       return
@@ -106,11 +124,25 @@ export class Authorizations {
     const before = grant.left
     grant.left -= n
     if (before >= 0 && grant.left < 0) wrong(`authorization ${id} gives ${-grant.left} signatures more than it has`)
-    if (!grant.bound) return
+    if (grant.bound) this.#useDigests(grant, digests, wrong)
+    if (grant.left > 0 || grant.remembered) return
+    this.#grants.delete(id)
+    const at = this.#spent.place(...idOfText(id))
+    this.#spent.states[at] = 1
+    this.#spent.values[at] = markOf(grant.whose)
+  }
+
+  #useDigests(grant: Grant, digests: string, wrong: (what: string) => void): void {
+    if (grant.digests === digests) {
+      grant.digests = ''
+      return
+    }
+    const unused = typeof grant.digests === 'string' ? countsOf(grant.digests) : grant.digests
+    grant.digests = unused
     for (const digest of digests.split('\n')) {
-      const left = grant.digests.get(digest) ?? 0
-      if (left > 1) grant.digests.set(digest, left - 1)
-      else grant.digests.delete(digest)
+      const left = unused.get(digest) ?? 0
+      if (left > 1) unused.set(digest, left - 1)
+      else unused.delete(digest)
       if (left === 0 && !this.#missing.has('sad.extended')) {
         wrong(`digest ${digest} was not granted, or not so often`)
         return
@@ -163,7 +195,13 @@ export class Authorizations {
 
   #add(grant: Grant, digests: string): void {
     if (!grant.bound || digests === '') return
-    for (const digest of digests.split('\n')) grant.digests.set(digest, (grant.digests.get(digest) ?? 0) + 1)
+    if (grant.digests === '') grant.digests = digests
+    else if (typeof grant.digests === 'string') grant.digests = `${grant.digests}\n${digests}`
+    else for (const digest of digests.split('\n')) grant.digests.set(digest, (grant.digests.get(digest) ?? 0) + 1)
+  }
+
+  #findSpent(id: string): number {
+    return this.#spent.find(...idOfText(id))
   }
 
   #forget(now: number): void {
@@ -172,6 +210,13 @@ export class Authorizations {
     forgetFirst(this.#sessionsEnded, old)
     forgetFirst(this.#approvals, ({ t }) => old(t))
   }
+}
+
+function countsOf(digests: string): Map<string, number> {
+  const counts = new Map<string, number>()
+  if (digests === '') return counts
+  for (const digest of digests.split('\n')) counts.set(digest, (counts.get(digest) ?? 0) + 1)
+  return counts
 }
 
 /** A map is in the order of its making, which is nearly that of time. */

@@ -22,7 +22,7 @@ const MESSAGES = BATCH * 128 + LONGEST * 64
 const BLOCK = 64
 const STATE = 32
 
-const ALPHABET = Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_')
+const ALPHABET = Uint8Array.from(Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'))
 /** Two characters of base64url for twelve bits, in the order of bytes. */
 const PAIRS = new Uint16Array(4096)
 const pairBytes = new Uint8Array(PAIRS.buffer)
@@ -78,8 +78,6 @@ export class FieldBatch {
   readonly #waits = new Int32Array(LONGEST + 1)
   readonly #seed = new Uint8Array(STATE)
   readonly #salt = new Uint8Array(24)
-  readonly #digestPairs = new Uint16Array(DIGEST + 1)
-  readonly #digest = new Uint8Array(this.#digestPairs.buffer)
 
   /** Bytes of the memory that it takes. */
   static readonly SIZE =
@@ -323,15 +321,6 @@ export class FieldBatch {
   #judge(f: number): void {
     const bytes = this.#lanes.bytes
     const at = this.#digests + f * STATE
-    const pairs = this.#digestPairs
-    for (let p = at, out = 0; out < 20; p += 3, out += 2) {
-      const word = ((bytes[p] as number) << 16) | ((bytes[p + 1] as number) << 8) | (bytes[p + 2] as number)
-      pairs[out] = PAIRS[word >>> 12] as number
-      pairs[out + 1] = PAIRS[word & 4095] as number
-    }
-    const word = ((bytes[at + 30] as number) << 8) | (bytes[at + 31] as number)
-    pairs[20] = PAIRS[word >>> 4] as number
-    this.#digest[42] = ALPHABET[(word & 15) << 2] as number
     const beginning =
       ((bytes[at] as number) << 22) |
       ((bytes[at + 1] as number) << 14) |
@@ -339,7 +328,11 @@ export class FieldBatch {
       ((bytes[at + 3] as number) >> 2)
     const opening = this.#opening[f] as number
     const entry = this.#entry[opening] as number
-    if (!this.#leaves.has(this.#leafBytes, entry, beginning, this.#digest)) {
+    let k = this.#leaves.findDigest(entry, beginning, 0)
+    while (k >= 0 && !isBase64url(bytes, at, this.#leaves.digestAt(entry, k))) {
+      k = this.#leaves.findDigest(entry, beginning, k + 1)
+    }
+    if (k < 0) {
       this.#misfit(this.#order[opening] as number, this.names.words[this.#name[f] as number] as string)
     }
   }
@@ -366,7 +359,33 @@ export function fieldDigest(seed: Uint8Array, name: string, field: string): stri
 /** Whether the leaf has this digest, base64url. */
 export function hasDigest(leaves: Leaves, bytes: Uint8Array, i: number, digest: string): boolean {
   const beginning = Buffer.from(digest, 'base64url').readUInt32BE() >>> 2
-  return leaves.has(bytes, i, beginning, Buffer.from(digest))
+  for (let k = leaves.findDigest(i, beginning, 0); k >= 0; k = leaves.findDigest(i, beginning, k + 1)) {
+    const at = leaves.digestAt(i, k)
+    if (latin1(bytes, at, at + DIGEST) === digest) return true
+  }
+  return false
+}
+
+/** Whether the 43 characters at `text` are base64url of the 32 bytes at `at`. */
+function isBase64url(bytes: Uint8Array, at: number, text: number): boolean {
+  let out = text
+  for (let p = at; p < at + 30; p += 3, out += 4) {
+    const word = ((bytes[p] as number) << 16) | ((bytes[p + 1] as number) << 8) | (bytes[p + 2] as number)
+    if (
+      bytes[out] !== ALPHABET[word >>> 18] ||
+      bytes[out + 1] !== ALPHABET[(word >>> 12) & 63] ||
+      bytes[out + 2] !== ALPHABET[(word >>> 6) & 63] ||
+      bytes[out + 3] !== ALPHABET[word & 63]
+    ) {
+      return false
+    }
+  }
+  const word = ((bytes[at + 30] as number) << 8) | (bytes[at + 31] as number)
+  return (
+    bytes[out] === ALPHABET[word >>> 10] &&
+    bytes[out + 1] === ALPHABET[(word >>> 4) & 63] &&
+    bytes[out + 2] === ALPHABET[(word & 15) << 2]
+  )
 }
 
 function threeBytes(bytes: Uint8Array, at: number): number {

@@ -9,6 +9,9 @@ export class Interner {
   readonly #from: Int32Array
   #bytes = new Uint8Array(1024)
   #end = 0
+  /** What came last, and after each word what came after it: most often it does again. */
+  #last = 0
+  readonly #after: Int32Array
 
   /**
    * @param allowed what a word may be
@@ -21,6 +24,7 @@ export class Interner {
     this.#known = known
     this.#table = new Int32Array(2 * most)
     this.#from = new Int32Array(most + 1)
+    this.#after = new Int32Array(most)
     this.clear()
   }
 
@@ -29,6 +33,20 @@ export class Interner {
    * @throws RangeError when there are too many
    */
   number(bytes: Uint8Array, from: number, to: number): number {
+    const guess = this.#after[this.#last] as number
+    if (guess < this.words.length && this.#is(guess, bytes, from, to)) {
+      this.#last = guess
+      return guess
+    }
+    const number = this.#find(bytes, from, to)
+    if (number >= 0) {
+      this.#after[this.#last] = number
+      this.#last = number
+    }
+    return number
+  }
+
+  #find(bytes: Uint8Array, from: number, to: number): number {
     let hash = 0
     for (let i = from; i < to; i++) hash = Math.imul(hash ^ (bytes[i] as number), 0x01000193)
     const mask = this.#table.length - 1
@@ -54,6 +72,7 @@ export class Interner {
     this.#table.fill(0)
     this.words.length = 0
     this.#end = 0
+    this.#last = 0
     for (const word of this.#known) this.ofText(word)
   }
 

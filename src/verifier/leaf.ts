@@ -258,21 +258,20 @@ export class Leaves {
   }
 
   /**
-   * Whether the leaf has this digest.
-   * @param beginning its first 30 bits
-   * @param digest its 43 characters
+   * The next digest of the leaf that begins with these 30 bits, from number `k` on.
+   * @returns its number, or NONE
    */
-  has(bytes: Uint8Array, i: number, beginning: number, digest: Uint8Array): boolean {
+  findDigest(i: number, beginning: number, k: number): number {
     const first = this.sdFirst[i] as number
-    const count = this.sdCount[i] as number
-    for (let k = 0; k < count; k++) {
-      if (this.beginnings[first + k] !== beginning) continue
-      const at = (this.sdAt[i] as number) + k * STRIDE
-      let same = 0
-      while (same < DIGEST && bytes[at + same] === digest[same]) same++
-      if (same === DIGEST) return true
-    }
-    return false
+    const end = first + (this.sdCount[i] as number)
+    const beginnings = this.beginnings
+    for (let at = first + k; at < end; at++) if (beginnings[at] === beginning) return at - first
+    return NONE
+  }
+
+  /** Where digest number `k` of the leaf begins. */
+  digestAt(i: number, k: number): number {
+    return (this.sdAt[i] as number) + k * STRIDE
   }
 
   /** @returns where what follows `]` begins, or NONE */
