@@ -241,6 +241,11 @@ export class Leaves {
     return p === to - 1 && bytes[p] === 0x7d
   }
 
+  /** Name of the writer. */
+  nodeOf(i: number): string {
+    return JSON.parse(`"${this.nodes.words[this.node[i] as number]}"`)
+  }
+
   /** One of them with its words. */
   leaf(bytes: Uint8Array, i: number): Leaf {
     const number = (numbers: Int32Array | Uint8Array | Float64Array) => numbers[i] as number
@@ -250,7 +255,7 @@ export class Leaves {
       boot: this.boots.words[number(this.boot)] as string,
       ev: this.evs.words[number(this.ev)] as string,
       facts: latin1(bytes, number(this.factsAt), number(this.factsEnd)),
-      node: this.nodes.words[number(this.node)] as string,
+      node: this.nodeOf(i),
       op: latin1(bytes, opAt, opAt + 36),
       out: this.outs.words[number(this.out)] as string,
       ...{ n: number(this.n), ph: number(this.ph), seq: number(this.seq), t: number(this.t) },
@@ -376,7 +381,7 @@ function endOfNumber(bytes: Uint8Array, from: number, most: number): number {
 
 export function numberAt(bytes: Uint8Array, from: number, to: number): number {
   let number = 0
-  for (let p = from; p < to; p++) number = number * 10 + (bytes[p] as number) - 0x30
+  for (let p = from; p < to; p++) number = number * 10 + ((bytes[p] as number) - 0x30)
   return number
 }
 

@@ -311,7 +311,7 @@ export class BootRanges {
     if (known === undefined) {
       const range: BootRange = {
         boot: leaves.boots.words[boot] as string,
-        node: leaves.nodes.words[node] as string,
+        node: leaves.nodeOf(i),
         first: { index, seq, t, ev: evWord() },
         last: { index, seq, t },
         events: new Map([[evWord(), index]]),
