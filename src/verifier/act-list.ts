@@ -11,7 +11,8 @@ type Kind = Act[0]
 
 /** What follows the kind: a number, a text, or whether. */
 const FORMS = {
-  ...{ time: 'nn', start: 'nntt', stop: 'nnt', beat: 'nn', sync: 'nn', step: 'nnn', unsynced: 'nn', key: 'nt', erase: 'nt', missing: 'nnttn' },
+  ...{ time: 'nn', start: 'nntt', stop: 'nnt', beat: 'nn', sync: 'nn', step: 'nnn', unsynced: 'nn' },
+  ...{ key: 'nt', erase: 'nt', missing: 'nnttn' },
   ...{ grant: 'nnttttt', extend: 'nttt', revoke: 'nnt', 'session-end': 'nnt', intent: 'nntttnt', end: 'nnttwn' },
   ...{ repeat: 'nntttt', enrol: 'ntt', unenrol: 'ntt', approval: 'nnttwntt', invite: 'ntt', vouch: 'ntt' },
 } as const satisfies Record<Kind, string>

@@ -65,7 +65,8 @@ const KEPT_WORDS = 512
 
 /** Events that rules know, by their numbers in `Leaves`. */
 const KNOWN_EVENTS = [
-  ...['audit.start', 'audit.stop', 'audit.heartbeat', 'clock.sync', 'clock.step', 'clock.unsynced', 'audit.key', 'audit.erase'],
+  ...['audit.start', 'audit.stop', 'audit.heartbeat', 'audit.key', 'audit.erase'],
+  ...['clock.sync', 'clock.step', 'clock.unsynced'],
   ...['sign.intent', 'sign.outcome', 'sign.denied', 'sign.abandoned', 'sign.withheld', 'sign.repeated'],
   ...['sad.issued', 'sad.extended', 'sad.revoked', 'auth.session_ended'],
   ...['factor.enrolled', 'factor.revoked', 'factor.ended', 'approval.granted', 'signer.invited', 'operator.vouched'],

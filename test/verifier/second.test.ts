@@ -72,7 +72,7 @@ test('what is missing, and what the log says of it', async () => {
     const { log } = make()
     const root = join(folder, `lacking-${i}`)
     await log.write(root)
-    assert.equal((await both(root, log.policy())).verdict, verdict, what)
+    assert.equal((await both(root, log.policy())).ours.verdict, verdict, what)
   }
 })
 
