@@ -209,6 +209,18 @@ breaks('R4', 'a grant twice', (log, who) => {
   log.commit(log.sam, [log.issued(who, grant, undefined, 1)])
   return log.commit(log.sam, [log.issued(who, grant, undefined, 1)])
 })
+breaks('R4', 'a grant twice, the first of which is spent', (log, who) => {
+  const { authorization } = log.signOnce(who)
+  return log.commit(log.sam, [log.issued(who, authorization, undefined, 1)])
+})
+breaks('R4', 'an extension for another client of a grant that is spent', (log, who) => {
+  const { authorization } = log.signOnce(who)
+  return log.commit(log.sam, [log.extended({ ...who, client: id() }, authorization, [])])
+})
+breaks('R4', 'digests added to a grant that is spent', (log, who) => {
+  const { authorization } = log.signOnce(who)
+  return log.commit(log.sam, [log.extended(who, authorization, [digest()])])
+})
 breaks('R4', 'digests added where nothing was remembered', (log, who) => {
   const grant = id()
   log.commit(log.sam, [log.issued(who, grant, [digest()], 4)])
