@@ -4,7 +4,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { leafHash } from '../tlog/tree.js'
 
-const COLUMNS = [
+export const TABLE_COLUMNS: readonly string[] = [
   ...['index', 'time', 'event', 'outcome', 'reason', 'node', 'operation'],
   ...['actor', 'signer', 'credential', 'hash', 'leaf_hash'],
 ]
@@ -20,23 +20,31 @@ export async function writeCsv(pack: string, file: string): Promise<void> {
 }
 
 async function* rowsOf(pack: string): AsyncGenerator<string> {
-  yield row(COLUMNS)
+  yield csvRow(TABLE_COLUMNS)
   const openings = openingsByIndex(join(pack, 'openings.jsonl'))
   let index = 0
   for await (const line of linesOf(join(pack, 'entries.jsonl'))) {
-    yield row(cellsOf(index, line, await openings(index)))
+    yield csvRow(tableCells(index, JSON.parse(line.toString()), leafHash(line), await openings(index)))
     index++
   }
 }
 
-function cellsOf(index: number, line: Buffer, open: ReadonlyMap<string, string>): string[] {
-  const { t, ev, out, why = '', node, op, act } = JSON.parse(line.toString()) as Record<string, string>
+/** What of a leaf stands in the table. */
+type TableLeaf = Readonly<Record<'t' | 'ev' | 'out' | 'node' | 'op' | 'act', string>> & { readonly why?: string }
+
+/** What the columns say of one entry. */
+export function tableCells(
+  index: number,
+  { t, ev, out, why = '', node, op, act }: TableLeaf,
+  hash: Uint8Array,
+  open: ReadonlyMap<string, string>,
+): string[] {
   const of = (name: string) => open.get(name) ?? ''
   const digests = [...open].filter(([name]) => name.startsWith('dtbsr[')).map(([, value]) => hex(value))
   return [
     ...[String(index), t, ev, out, why, node, op].map(String),
     ...[`${act} ${of('actor')}`.trimEnd(), of('signer'), of('credential'), digests.join(' ')],
-    leafHash(line).toString('hex'),
+    Buffer.from(hash).toString('hex'),
   ]
 }
 
@@ -76,7 +84,8 @@ async function* linesOf(file: string): AsyncGenerator<Buffer, undefined> {
   }
 }
 
-const row = (cells: readonly string[]): string => `${cells.map(cell).join(',')}\r\n`
+/** One line of RFC 4180, whatever the cells hold; none of them is a formula to a spreadsheet. */
+export const csvRow = (cells: readonly string[]): string => `${cells.map(cell).join(',')}\r\n`
 
 /** Quoted where it must be. Spreadsheets take what begins with one of these signs for a formula, and an apostrophe for text. */
 function cell(text: string): string {

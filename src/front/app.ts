@@ -3,6 +3,8 @@ import type { Socket } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import { ServiceError } from '../errors.js'
 import { newId } from '../ids.js'
+import { consolePages } from './audit/console/pages.js'
+import { CONSOLE_STYLE, CONSOLE_STYLE_PATH } from './audit/console/style.js'
 import { lookAtLog } from './audit/look.js'
 import { bearerCheck } from './bearer.js'
 import { BODY_LIMIT, takeJson } from './body.js'
@@ -67,7 +69,8 @@ export function buildApp(services: FrontServices): FastifyInstance {
   )
   const portal = { services, errors, bearer, demo: health.demo }
   mountOAuth(app, portal, oauth)
-  mountPortal(app, portal, approvePages(oauth))
+  const pages = { ...approvePages(oauth), ...consolePages(operations) }
+  mountPortal(app, portal, pages, { [CONSOLE_STYLE_PATH]: CONSOLE_STYLE })
   mountTimeStamps(app, services, health)
   endKeptConnections(app)
   app.addHook('onClose', () => refusals.close())

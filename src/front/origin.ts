@@ -1,14 +1,14 @@
 import type { FastifyRequest } from 'fastify'
 import type { Origin } from '../activation.js'
 
-/** Where a request came from. What is under neither `/csc/v1` nor `/audit` is answered in the words of version 2. */
+/** Where a request came from. What is neither under `/csc/v1` nor for auditors is answered in the words of version 2. */
 export function originOf(request: Pick<FastifyRequest, 'id' | 'ip' | 'url'>): Origin & { api: 'v1' | 'v2' | 'audit' } {
   const path = pathOf(request.url)
   return {
     requestId: request.id,
     // An IPv4 client on a socket for both families is still that IPv4 client.
     address: request.ip?.replace(/^::ffff:(?=\d+\.)/, '') ?? 'unknown',
-    api: path.startsWith('/csc/v1/') ? 'v1' : path.startsWith('/audit/') ? 'audit' : 'v2',
+    api: path.startsWith('/csc/v1/') ? 'v1' : /^\/audit(\/|or(\/|$))/.test(path) ? 'audit' : 'v2',
   }
 }
 

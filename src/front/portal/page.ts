@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Origin } from '../../activation.js'
 import type { ServiceError } from '../../errors.js'
@@ -24,6 +25,8 @@ export interface PageRequest {
    * @throws ServiceError `token_malformed` for whoever is not signed in; `token_unknown`, `token_expired`, `unavailable`, `overloaded`
    */
   signedIn(): Promise<string>
+  /** Token of an operator that the browser brings, good or not. */
+  readonly operator: string | undefined
   /** Cookie of a browser that may be known to be its signer's. */
   readonly browser: string | undefined
   /** Goes into every form, and comes back with it. */
@@ -33,8 +36,8 @@ export interface PageRequest {
   readonly reply: FastifyReply
 }
 
-/** A page, or the way to another. */
-export type PageAnswer = (Page | Redirect) & {
+/** A page, the way to another, or a file to be kept. */
+export type PageAnswer = (Page | Redirect | Download) & {
   /** What it was that could not be had, and no worker has written down. */
   readonly refusal?: ServiceError
 }
@@ -50,6 +53,17 @@ export interface Page {
   readonly scripts?: readonly string[]
   /** Its address asked for again would not be this page, so that it offers no other language. */
   readonly once?: boolean
+  /** What it belongs to, where that is not the account of a signer. */
+  readonly section?: Section
+  /** The browser asks for it again after so many seconds. */
+  readonly refresh?: number
+}
+
+/** Pages with links and a style of their own. */
+export interface Section {
+  readonly links: Html | undefined
+  /** Path of the style, which comes after that of all pages. */
+  readonly style: string
 }
 
 export interface Redirect {
@@ -57,9 +71,17 @@ export interface Redirect {
   readonly cookies?: readonly Cookie[]
 }
 
+export interface Download {
+  /** Sent as it comes. */
+  readonly file: Readable
+  readonly type: string
+  readonly fileName: string
+  readonly cookies?: readonly Cookie[]
+}
+
 /** A cookie by the name it has among ours; without a value it is taken away. */
 export interface Cookie {
-  readonly name: 'session' | 'browser' | 'lang'
+  readonly name: 'session' | 'browser' | 'lang' | 'operator'
   readonly value: string | undefined
   readonly seconds?: number
 }
@@ -101,22 +123,25 @@ export function field({ name, id = name, label, hint, type = 'text', autocomplet
 
 /** The whole document. */
 export function document(request: PageRequest, page: Page, name: string): string {
-  const { lang, texts, demo, hasSession } = request
+  const { lang, texts, demo, hasSession, query } = request
+  const { section, refresh } = page
   const path = request.url.split('?')[0] as string
   const others = page.once === true ? [] : LANGS.filter((other) => other !== lang)
   const links = [
     ...others.map(
-      (other) => html`<a href="${path}?lang=${other}" lang="${other}" hreflang="${other}">${TEXTS[other].language}</a>`,
+      (other) =>
+        html`<a href="${path}?${new URLSearchParams({ ...query, lang: other }).toString()}" lang="${other}" hreflang="${other}">${TEXTS[other].language}</a>`,
     ),
-    ...(hasSession ? [html`<a href="/portal">${texts.account}</a>`] : []),
+    ...(hasSession && section === undefined ? [html`<a href="/portal">${texts.account}</a>`] : []),
   ]
   // The way back after a form was sent is the page itself, so that a change of language asks for it with GET.
   return html`<!doctype html>
 <html lang="${lang}">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${page.title} · ${name}</title><link rel="icon" href="/logo.png"><link rel="stylesheet" href="${STYLE_PATH}">${(page.scripts ?? []).map((script) => html`<script type="module" src="${script}"></script>`)}</head>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">${refresh === undefined ? undefined : html`<meta http-equiv="refresh" content="${refresh}">`}
+<title>${page.title} · ${name}</title><link rel="icon" href="/logo.png">${[STYLE_PATH, ...(section === undefined ? [] : [section.style])].map((style) => html`<link rel="stylesheet" href="${style}">`)}${(page.scripts ?? []).map((script) => html`<script type="module" src="${script}"></script>`)}</head>
 <body><a class="skip" href="#content">${texts.skip}</a>
 <header><img src="/logo.png" alt=""><strong>${name}</strong>${links.length === 0 ? undefined : html`<nav aria-label="${name}">${links}</nav>`}</header>
+${section?.links}
 <main id="content"><h1>${page.title}</h1>${page.body}</main>
 <footer>${demo ? html`<p>${texts.demo}</p>` : undefined}</footer>
 </body></html>

@@ -2,7 +2,7 @@ import { randomBytes, timingSafeEqual } from 'node:crypto'
 import cookies from '@fastify/cookie'
 import forms from '@fastify/formbody'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { ServiceError } from '../../errors.js'
+import { type ErrorCode, ServiceError } from '../../errors.js'
 import type { BearerCheck } from '../bearer.js'
 import { toCscError } from '../csc/errors.js'
 import { type ErrorServices, noteRefusal } from '../edge.js'
@@ -10,19 +10,18 @@ import { originOf, pathOf } from '../origin.js'
 import type { FrontServices } from '../services.js'
 import { accountPages } from './account-page.js'
 import { activatePages } from './activate-page.js'
+import { areaOf, signInPath } from './areas.js'
 import { html } from './html.js'
 import { document, type Page, type PageAnswer, type PageHandler, type PageRequest } from './page.js'
 import { PASSKEY_PATH, PASSKEY_SCRIPT } from './passkey-script.js'
 import { recoverPages } from './recover-page.js'
-import { signInPages, signInPath } from './sign-in-page.js'
+import { signInPages } from './sign-in-page.js'
 import { STYLE, STYLE_PATH } from './style.js'
 import { chooseLang, TEXTS, type Texts } from './texts.js'
 
 /** Pages by method and path. */
 export type Pages = Readonly<Record<`GET ${string}` | `POST ${string}`, PageHandler>>
 
-/** What the log calls all of these addresses. */
-const ENDPOINT = '/portal'
 const FORM_LIMIT = 16 * 1024
 const LANG_SECONDS = 365 * 24 * 3600
 /** Longer than any page is useful; each form that is shown renews it. */
@@ -39,7 +38,12 @@ export interface PortalServices {
  * Our own pages: rendered here, working without scripts. A scope of its own: forms instead of JSON, cookies, and pages for
  * errors. Every form carries a token that its browser's cookie must match, and must come from this very site.
  */
-export function mountPortal(app: FastifyInstance, portal: PortalServices, more: Pages = {}): void {
+export function mountPortal(
+  app: FastifyInstance,
+  portal: PortalServices,
+  more: Pages = {},
+  styles: Readonly<Record<string, string>> = {},
+): void {
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
     await scope.register(forms, { bodyLimit: FORM_LIMIT })
@@ -52,7 +56,7 @@ export function mountPortal(app: FastifyInstance, portal: PortalServices, more: 
           .header('cache-control', 'public, max-age=31536000, immutable')
           .send(content),
       )
-    serve(STYLE_PATH, 'text/css', STYLE)
+    for (const [path, style] of Object.entries({ ...styles, [STYLE_PATH]: STYLE })) serve(path, 'text/css', style)
     serve(PASSKEY_PATH, 'text/javascript', PASSKEY_SCRIPT)
     const pages: Pages = { ...signInPages, ...activatePages, ...recoverPages, ...accountPages, ...more }
     for (const [key, handle] of Object.entries(pages)) {
@@ -109,6 +113,7 @@ async function pageRequest(
       await bearer.holderOf(session)
       return session
     },
+    operator: cookieOf(services, request, 'operator'),
     browser: cookieOf(services, request, 'browser'),
     formToken: cookieOf(services, request, 'form') ?? randomBytes(32).toString('base64url'),
     demo: await demo().catch(() => false),
@@ -125,10 +130,18 @@ function texts(values: unknown): Record<string, string> {
 
 function answer({ services, errors }: PortalServices, request: PageRequest, result: PageAnswer): FastifyReply {
   const { reply } = request
-  if (result.refusal !== undefined) noteRefusal(errors, result.refusal, request.raw, ENDPOINT)
+  if (result.refusal !== undefined) {
+    noteRefusal(errors, result.refusal, request.raw, areaOf(pathOf(request.url)).home)
+  }
   for (const { name, value, seconds } of result.cookies ?? []) setCookie(services, reply, name, value, seconds)
   if (request.query.lang !== undefined) setCookie(services, reply, 'lang', request.lang, LANG_SECONDS)
   if ('to' in result) return reply.redirect(result.to, 303)
+  if ('file' in result) {
+    return reply
+      .header('content-type', result.type)
+      .header('content-disposition', `attachment; filename="${result.fileName}"`)
+      .send(result.file)
+  }
   setCookie(services, reply, 'form', request.formToken, FORM_SECONDS)
   return send(services, request, result)
 }
@@ -203,11 +216,19 @@ function setCookie(
   void reply.setCookie(cookieName(services, name), value ?? '', {
     path: '/',
     httpOnly: true,
-    sameSite: 'lax',
+    sameSite: name === 'operator' ? 'strict' : 'lax',
     secure: isSecure(services.config),
     ...(value === undefined ? { maxAge: 0 } : seconds === undefined ? {} : { maxAge: seconds }),
   })
 }
+
+const SIGNED_OUT: ReadonlySet<ErrorCode> = new Set([
+  'token_unknown',
+  'token_expired',
+  'token_malformed',
+  'operator_unknown',
+  'role_missing',
+])
 
 /** A page for every error; who is not signed in is shown where to do that. */
 async function answerWithPage(
@@ -216,14 +237,16 @@ async function answerWithPage(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const error = noteRefusal(portal.errors, thrown, request, ENDPOINT)
+  const path = pathOf(request.url)
+  const area = areaOf(path)
+  const error = noteRefusal(portal.errors, thrown, request, area.home)
   const page = await pageRequest(portal, request, reply)
-  if (error.code === 'token_unknown' || error.code === 'token_expired' || error.code === 'token_malformed') {
-    const cookies = [{ name: 'session', value: undefined } as const]
-    const path = pathOf(request.url)
+  if (SIGNED_OUT.has(error.code)) {
+    const cookies = [{ name: area.cookie, value: undefined }]
     // What changes the account is asked for with a form only.
     const next = request.method === 'GET' ? request.url : path.startsWith('/portal/account/') ? '/portal' : path
-    return answer(portal, page, { to: signInPath(next, page.hasSession), cookies })
+    const over = area.cookie === 'session' ? page.hasSession : page.operator !== undefined
+    return answer(portal, page, { to: signInPath(area, next, over), cookies })
   }
   const { texts } = page
   const [status, text] =
@@ -233,7 +256,7 @@ async function answerWithPage(
         ? [404, texts.errorMissing]
         : errorInWords(error, texts)
   if (status === 503) reply.header('retry-after', retryAfterOf(error))
-  const body = html`<p class="message bad" role="alert">${text}</p><p><a class="button quiet" href="/portal">${texts.back}</a></p>`
+  const body = html`<p class="message bad" role="alert">${text}</p><p><a class="button quiet" href="${area.home}">${texts.back}</a></p>`
   return answer(portal, page, { title: texts.errorTitle, body, status })
 }
 

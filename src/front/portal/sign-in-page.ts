@@ -3,11 +3,6 @@ import { askWorker } from '../worker.js'
 import { type Html, html } from './html.js'
 import { field, formStart, message, type Page, type PageHandler, type PageRequest } from './page.js'
 
-/** The sign-in page, from which the way leads back to `next`, a path of our own. */
-export function signInPath(next: string, over: boolean): string {
-  return `/portal/sign-in?next=${encodeURIComponent(next)}${over ? '&over=1' : ''}`
-}
-
 /** Only a path on this very site, and nothing that a browser could take for another one. */
 const OWN_PATH = /^\/(portal|oauth2|csc\/v[12]\/oauth2)(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*(\?[A-Za-z0-9._~=&%+-]*)?$/
 

@@ -1,0 +1,171 @@
+import { Readable } from 'node:stream'
+import { csvRow, TABLE_COLUMNS, tableCells } from '../../../audit/csv.js'
+import { ServiceError } from '../../../errors.js'
+import type { AuditedRequest } from '../../contract.js'
+import type { Reader } from '../../database.js'
+import { type Html, html } from '../../portal/html.js'
+import { message, type Page, type PageHandler, type PageRequest } from '../../portal/page.js'
+import type { ParameterCheck } from '../../validate.js'
+import type { AuditEntries } from '../../wire.js'
+import { loggedBefore } from '../../worker.js'
+import type { Look } from '../look.js'
+import { search } from '../search.js'
+import { entryTable } from './entry-table.js'
+import { eventFamilies, eventInWords } from './event-words.js'
+import { lookForPage } from './looking.js'
+import { type Names, namesIn } from './names.js'
+import { consoleSection } from './section.js'
+import { consoleTexts, count } from './texts.js'
+
+type Filters = AuditedRequest<'auditEntries'>['parameters']
+
+const PAGE = 50
+const MOST_ROWS = 10_000
+/** Rows of a table that are read at once, and how often, where few of what is searched through fit. */
+const STEP = 500
+const MOST_STEPS = 100
+
+const NAMES = ['from', 'to', 'signer', 'credential', 'client', 'digest', 'operation', 'event', 'outcome'] as const
+
+/** Searching, by the rules of the contract. @param check of the parameters of `auditEntries` */
+export function entriesPages(check: ParameterCheck) {
+  const show: PageHandler = async (services, request) => {
+    const given = givenIn(request)
+    try {
+      // What cannot be looked for is not looked for, and no entry.
+      const parameters = filtersOf(check, given)
+      const look = await lookForPage(services, request, 'entries', new URLSearchParams(given).toString())
+      return await loggedBefore(async () => {
+        const found = await search(services.auditors, { parameters: { ...parameters, limit: PAGE }, look })
+        const names = await namesIn(services.auditors, found.entries)
+        return page(request, given, results(request, given, found, names))
+      })
+    } catch (error) {
+      if (!(error instanceof ServiceError) || error.code !== 'parameter_invalid') throw error
+      return { ...page(request, given, notUnderstood(request, error)), status: 400 }
+    }
+  }
+
+  const save: PageHandler = async (services, request) => {
+    const given = givenIn(request)
+    const { cursor, ...parameters } = filtersOf(check, given)
+    const look = await lookForPage(services, request, 'csv', new URLSearchParams(given).toString())
+    return {
+      file: Readable.from(table(services.auditors, look, parameters)),
+      type: 'text/csv; charset=utf-8; header=present',
+      fileName: `log-${look.size}.csv`,
+    }
+  }
+
+  return { 'GET /auditor/entries': show, 'GET /auditor/entries.csv': save } as const
+}
+
+/** What is filled in, of what there is to be filled in. */
+function givenIn({ query }: PageRequest): Record<string, string> {
+  return Object.fromEntries(
+    [...NAMES, 'cursor'].map((name) => [name, (query[name] ?? '').trim()] as const).filter(([, value]) => value !== ''),
+  )
+}
+
+/** Times come as a browser's field for them has them, which is without a zone. @throws ServiceError `parameter_invalid` */
+function filtersOf(check: ParameterCheck, given: Readonly<Record<string, string>>): Filters {
+  const instants = (['from', 'to'] as const).flatMap((name) => {
+    const value = given[name]
+    if (value === undefined) return []
+    const [, minutes, seconds = ':00'] = /^(\d{4}-\d\d-\d\dT\d\d:\d\d)(:\d\d(?:\.\d+)?)?$/.exec(value) ?? []
+    return [[name, minutes === undefined ? value : `${minutes}${seconds}Z`]]
+  })
+  return check({ ...given, ...Object.fromEntries(instants) }, {}) as Filters
+}
+
+/** The newest entries that fit, as a table for people (`src/audit/csv.ts`). One that is cut off says so in its last row. */
+async function* table(db: Reader, look: Look, filters: Filters): AsyncGenerator<string> {
+  yield csvRow(TABLE_COLUMNS)
+  let left = MOST_ROWS
+  let cursor: number | undefined
+  for (let step = 0; step < MOST_STEPS && left > 0; step++) {
+    const parameters = { ...filters, limit: Math.min(STEP, left), ...(cursor === undefined ? {} : { cursor }) }
+    const { entries, next } = await search(db, { parameters, look })
+    for (const { index, leaf, leafHash, openings } of entries) {
+      const open = new Map(openings.flatMap(({ fields }) => fields as [string, string][]))
+      yield csvRow(tableCells(index, leaf, Buffer.from(leafHash, 'base64url'), open))
+    }
+    if (next === undefined) return
+    left -= entries.length
+    cursor = next
+  }
+  yield csvRow(
+    TABLE_COLUMNS.map((column) => (column === 'event' ? 'not everything: narrow the search, or export' : '')),
+  )
+}
+
+function page(request: PageRequest, given: Readonly<Record<string, string>>, found: Html | undefined): Page {
+  const { lang } = request
+  return {
+    title: consoleTexts(lang).entries,
+    section: consoleSection(request),
+    body: html`<div class="search">${filterForm(request, given)}<div class="found">${found}</div></div>`,
+  }
+}
+
+function notUnderstood({ lang }: PageRequest, { detail = '' }: ServiceError): Html | undefined {
+  const texts = consoleTexts(lang)
+  const name = detail.split(' ').at(-1) as string
+  const label = NAMES.find((known) => known === name)
+  return message('bad', texts.notUnderstood(label === undefined ? name : texts[label]))
+}
+
+function results(
+  { lang }: PageRequest,
+  given: Readonly<Record<string, string>>,
+  { entries, next, size }: AuditEntries,
+  names: Names,
+): Html {
+  const texts = consoleTexts(lang)
+  const { cursor, ...filters } = given
+  const address = (path: string, more: Readonly<Record<string, string>>) => {
+    const query = new URLSearchParams({ ...filters, ...more }).toString()
+    return query === '' ? path : `${path}?${query}`
+  }
+  const on =
+    next === undefined
+      ? undefined
+      : html`<a class="button" rel="next" href="${address('/auditor/entries', { cursor: String(next) })}">${entries.length === 0 ? texts.searchOn : texts.older}</a>`
+  const back =
+    cursor === undefined
+      ? undefined
+      : html`<a class="button quiet" href="${address('/auditor/entries', {})}">${texts.newest}</a>`
+  return html`${
+    entries.length === 0
+      ? html`<p class="message plain" role="status">${next === undefined ? texts.nothing : texts.nothingHere}</p>`
+      : html`<p class="lead">${texts.newestFirst(entries.length, count(lang, size))}</p>${entryTable(lang, entries, names, texts.entries)}`
+  }
+<div class="actions">${back}${on}<a class="button quiet" href="${address('/auditor/entries.csv', {})}" aria-describedby="csv-hint">${texts.csv}</a></div>
+<p class="hint" id="csv-hint">${texts.csvHint(count(lang, MOST_ROWS))}</p>`
+}
+
+function filterForm({ lang }: PageRequest, given: Readonly<Record<string, string>>): Html {
+  const texts = consoleTexts(lang)
+  const input = (name: (typeof NAMES)[number], hint?: string) => {
+    const described = hint === undefined ? undefined : html` aria-describedby="${name}-hint"`
+    const below = hint === undefined ? undefined : html`<p class="hint" id="${name}-hint">${hint}</p>`
+    return html`<div><label for="${name}">${texts[name]}</label><input id="${name}" name="${name}" value="${given[name]}" maxlength="256" autocomplete="off" autocapitalize="none" spellcheck="false"${described}>${below}</div>`
+  }
+  const instant = (name: 'from' | 'to') =>
+    html`<div><label for="${name}">${texts[name]}</label><input id="${name}" name="${name}" type="datetime-local" step="1" value="${given[name]?.replace(/(\.\d+)?Z$/, '')}" autocomplete="off"></div>`
+  const option = (value: string, text: string, chosen: string | undefined) =>
+    html`<option value="${value}"${value === chosen ? html` selected` : undefined}>${text}</option>`
+  const events = [...eventFamilies()].map(
+    ([family, events]) =>
+      html`<optgroup label="${family}">${option(family, texts.family(family), given.event)}${events.map((event) => option(event, `${eventInWords(lang, event)} (${event})`, given.event))}</optgroup>`,
+  )
+  const outcomes = (['ok', 'refused', 'failed', 'indeterminate'] as const).map((outcome) =>
+    option(outcome, texts.outcomes[outcome], given.outcome),
+  )
+  // A wide window shows what is folded away here.
+  return html`<details class="filters card"${Object.keys(given).length > 0 ? html` open` : undefined}><summary>${texts.filters}</summary><form method="get" action="/auditor/entries">
+<div><label for="event">${texts.event}</label><select id="event" name="event">${option('', texts.any, given.event ?? '')}${events}</select></div>
+<div><label for="outcome">${texts.outcome}</label><select id="outcome" name="outcome">${option('', texts.any, given.outcome ?? '')}${outcomes}</select></div>
+${instant('from')}${instant('to')}${input('signer', texts.signerHint)}${input('client', texts.clientHint)}${input('credential')}${input('digest', texts.digestHint)}${input('operation')}
+<div class="actions"><button>${texts.search}</button><a class="button quiet" href="/auditor/entries">${texts.clear}</a></div></form></details>`
+}
