@@ -126,4 +126,6 @@ async function takePictures(): Promise<void> {
   }
 }
 
-const take = (page: Page, name: string) => page.screenshot({ path: `${FOLDER}/console-${name}.png` })
+async function take(page: Page, name: string): Promise<void> {
+  await page.screenshot({ path: `${FOLDER}/console-${name}.png` })
+}

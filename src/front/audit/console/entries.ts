@@ -38,11 +38,11 @@ export function entriesPages(check: ParameterCheck) {
       return await loggedBefore(async () => {
         const found = await search(services.auditors, { parameters: { ...parameters, limit: PAGE }, look })
         const names = await namesIn(services.auditors, found.entries)
-        return page(request, given, results(request, given, found, names))
+        return page(request, given, results(request, given, found, names), false)
       })
     } catch (error) {
       if (!(error instanceof ServiceError) || error.code !== 'parameter_invalid') throw error
-      return { ...page(request, given, notUnderstood(request, error)), status: 400 }
+      return { ...page(request, given, notUnderstood(request, error), true), status: 400 }
     }
   }
 
@@ -67,13 +67,13 @@ function givenIn({ query }: PageRequest): Record<string, string> {
   )
 }
 
-/** Times come as a browser's field for them has them, which is without a zone. @throws ServiceError `parameter_invalid` */
+const INSTANT = /^(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d)(:\d\d(?:\.\d{1,3})?)?)?Z?$/
+
+/** Times are written as these pages show them, the end of them left out at will. @throws ServiceError `parameter_invalid` */
 function filtersOf(check: ParameterCheck, given: Readonly<Record<string, string>>): Filters {
   const instants = (['from', 'to'] as const).flatMap((name) => {
-    const value = given[name]
-    if (value === undefined) return []
-    const [, minutes, seconds = ':00'] = /^(\d{4}-\d\d-\d\dT\d\d:\d\d)(:\d\d(?:\.\d+)?)?$/.exec(value) ?? []
-    return [[name, minutes === undefined ? value : `${minutes}${seconds}Z`]]
+    const [, date, minute = '00:00', second = ':00'] = INSTANT.exec(given[name] ?? '') ?? []
+    return date === undefined ? [] : [[name, `${date}T${minute}${second}Z`]]
   })
   return check({ ...given, ...Object.fromEntries(instants) }, {}) as Filters
 }
@@ -99,12 +99,17 @@ async function* table(db: Reader, look: Look, filters: Filters): AsyncGenerator<
   )
 }
 
-function page(request: PageRequest, given: Readonly<Record<string, string>>, found: Html | undefined): Page {
+function page(
+  request: PageRequest,
+  given: Readonly<Record<string, string>>,
+  found: Html | undefined,
+  wrong: boolean,
+): Page {
   const { lang } = request
   return {
     title: consoleTexts(lang).entries,
     section: consoleSection(request),
-    body: html`<div class="search">${filterForm(request, given)}<div class="found">${found}</div></div>`,
+    body: html`<div class="search">${filterForm(request, given, wrong)}<div class="found">${found}</div></div>`,
   }
 }
 
@@ -144,15 +149,11 @@ function results(
 <p class="hint" id="csv-hint">${texts.csvHint(count(lang, MOST_ROWS))}</p>`
 }
 
-function filterForm({ lang }: PageRequest, given: Readonly<Record<string, string>>): Html {
+/** Folded away on a phone. What is looked for stands in the fold. */
+function filterForm({ lang }: PageRequest, given: Readonly<Record<string, string>>, open: boolean): Html {
   const texts = consoleTexts(lang)
-  const input = (name: (typeof NAMES)[number], hint?: string) => {
-    const described = hint === undefined ? undefined : html` aria-describedby="${name}-hint"`
-    const below = hint === undefined ? undefined : html`<p class="hint" id="${name}-hint">${hint}</p>`
-    return html`<div><label for="${name}">${texts[name]}</label><input id="${name}" name="${name}" value="${given[name]}" maxlength="256" autocomplete="off" autocapitalize="none" spellcheck="false"${described}>${below}</div>`
-  }
-  const instant = (name: 'from' | 'to') =>
-    html`<div><label for="${name}">${texts[name]}</label><input id="${name}" name="${name}" type="datetime-local" step="1" value="${given[name]?.replace(/(\.\d+)?Z$/, '')}" autocomplete="off"></div>`
+  const input = (name: (typeof NAMES)[number], example?: string) =>
+    html`<div><label for="${name}">${texts[name]}</label><input id="${name}" name="${name}" value="${given[name]}" placeholder="${example}" maxlength="256" autocomplete="off" autocapitalize="none" spellcheck="false"></div>`
   const option = (value: string, text: string, chosen: string | undefined) =>
     html`<option value="${value}"${value === chosen ? html` selected` : undefined}>${text}</option>`
   const events = [...eventFamilies()].map(
@@ -162,10 +163,10 @@ function filterForm({ lang }: PageRequest, given: Readonly<Record<string, string
   const outcomes = (['ok', 'refused', 'failed', 'indeterminate'] as const).map((outcome) =>
     option(outcome, texts.outcomes[outcome], given.outcome),
   )
-  // A wide window shows what is folded away here.
-  return html`<details class="filters card"${Object.keys(given).length > 0 ? html` open` : undefined}><summary>${texts.filters}</summary><form method="get" action="/auditor/entries">
+  const chosen = NAMES.flatMap((name) => (given[name] === undefined ? [] : [html` <code>${given[name]}</code>`]))
+  return html`<details class="filters card"${open ? html` open` : undefined}><summary>${texts.filters}${chosen}</summary><form method="get" action="/auditor/entries">
 <div><label for="event">${texts.event}</label><select id="event" name="event">${option('', texts.any, given.event ?? '')}${events}</select></div>
 <div><label for="outcome">${texts.outcome}</label><select id="outcome" name="outcome">${option('', texts.any, given.outcome ?? '')}${outcomes}</select></div>
-${instant('from')}${instant('to')}${input('signer', texts.signerHint)}${input('client', texts.clientHint)}${input('credential')}${input('digest', texts.digestHint)}${input('operation')}
+${input('from', texts.example)}${input('to', texts.example)}${input('signer')}${input('client')}${input('credential')}${input('digest')}${input('operation')}
 <div class="actions"><button>${texts.search}</button><a class="button quiet" href="/auditor/entries">${texts.clear}</a></div></form></details>`
 }

@@ -30,7 +30,7 @@ export function whoDid(lang: Lang, entry: AuditEntry, names: Names): string {
           ? names.signer(id)
           : act === 'client'
             ? names.client(id)
-            : `${kind} ${id}`
+            : `${kind} …${id.slice(-8)}`
   return client === undefined || act === 'client' ? who : `${who} ${texts.through(names.client(client))}`
 }
 

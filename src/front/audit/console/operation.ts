@@ -19,9 +19,8 @@ const tell: PageHandler = looking('operation', async ({ auditors }, request, loo
   const texts = consoleTexts(lang)
   const story = await tellStory(auditors, { parameters: { op: request.params.op ?? '' }, look })
   const names = await namesIn(auditors, [...story.grant, ...story.entries])
-  const [first] = story.entries as [AuditEntry]
   return {
-    title: eventInWords(lang, first.leaf.ev),
+    title: result(lang, story),
     section: consoleSection(request),
     body: html`<p class="lead">${texts.storyLead}<span class="mono">${story.op}</span></p>
 <section class="glance"><h2>${texts.glance}</h2>${glance(lang, story, names)}</section>
@@ -46,10 +45,10 @@ function glance(lang: Lang, story: AuditStory, names: Names): Html {
   const client = opened(first, 'client')
   const credential = said('credential')
   const rows: [string, Html | undefined][] = [
-    [texts.result, html`${result(lang, story)} ${outcomeMark(lang, last.leaf.out)}`],
+    [texts.outcome, outcomeMark(lang, last.leaf.out)],
     [texts.who, html`${whoDid(lang, first, names)}`],
-    [texts.signer, signer === undefined ? undefined : html`${names.signer(signer)}`],
-    [texts.client, client === undefined ? undefined : html`${names.client(client)}`],
+    [texts.signerName, signer === undefined ? undefined : html`${names.signer(signer)}`],
+    [texts.clientName, client === undefined ? undefined : html`${names.client(client)}`],
     [texts.credential, credential && html`<span class="mono">${credential}</span>`],
     [texts.agreed, agreed(lang, story)],
     [texts.begun, moment(first.leaf.t)],

@@ -30,11 +30,11 @@ const show: PageHandler = looking('overview', async ({ auditors }, request, look
 ${tiles(request, summary)}
 ${unresolved(request, summary)}
 <section><h2>${texts.chart}</h2>${chart(lang, summary)}</section>
-<section><div class="head"><h2>${texts.latest}</h2>${
+<section><div class="head"><h2>${texts.latest}</h2><span class="hint" id="live-hint">${texts.liveHint}</span>${
       live
-        ? html`<a class="button quiet" href="/auditor">${texts.liveOff}</a>`
+        ? html`<a class="button quiet" href="/auditor" aria-describedby="live-hint">${texts.liveOff}</a>`
         : html`<a class="button quiet" href="/auditor?live=1" aria-describedby="live-hint">${texts.live}</a>`
-    }</div><p class="hint" id="live-hint">${texts.liveHint}</p>
+    }</div>
 ${entryTable(lang, entries, names, texts.latest)}
 <p><a href="/auditor/entries">${texts.allEntries}</a></p></section>`,
   }

@@ -10,7 +10,7 @@ export function consoleSection(request: PageRequest): Section {
   const places = [
     ['/auditor', texts.overview],
     ['/auditor/entries', texts.entries],
-    ['/auditor/export', texts.exportTitle],
+    ['/auditor/export', texts.verify],
   ] as const
   const links = places.map(
     ([place, text]) => html`<a href="${place}"${path === place ? html` aria-current="page"` : undefined}>${text}</a>`,
