@@ -69,7 +69,7 @@ export function buildApp(services: FrontServices): FastifyInstance {
   )
   const portal = { services, errors, bearer, demo: health.demo }
   mountOAuth(app, portal, oauth)
-  const pages = { ...approvePages(oauth), ...consolePages(operations) }
+  const pages = { ...approvePages(oauth), ...consolePages(services, operations) }
   mountPortal(app, portal, pages, { [CONSOLE_STYLE_PATH]: CONSOLE_STYLE })
   mountTimeStamps(app, services, health)
   endKeptConnections(app)

@@ -276,13 +276,13 @@ describe('the pages', () => {
     const browser = await signedIn()
     for (let i = 0; i < 100; i++) {
       await browser.open(`/auditor/operations/${signed}`)
-      if (!/not covered by a checkpoint/.test(text(browser))) break
+      if (!/covered by a checkpoint yet/.test(text(browser))) break
     }
     const page = text(browser)
     assert.match(page, /2 documents signed/)
     assert.match(page, /signer@example\.test through CSC auth\/login/)
     assert.match(page, /code from an authenticator app/)
-    assert.match(page, /Proof signed: in the tree of/)
+    assert.match(page, /Proof in the signed tree first signed with the tree of/)
     assert.deepEqual(
       [...browser.html.matchAll(/<h3>.*?<code>([a-z_.]+)<\/code>/g)].map(([, event]) => event),
       ['sad.issued', 'sign.intent', 'sign.outcome'],
@@ -291,11 +291,38 @@ describe('the pages', () => {
     for (const { lh } of world.entries.filter(({ op }) => op === signed)) {
       assert.ok(browser.html.includes(Buffer.from(lh, 'hex').toString('base64url')), 'the leaf hash')
     }
+    const [link] = /\/auditor\/entries\/\d+\/receipt/.exec(browser.html) ?? []
+    const receipt = await browser.send('GET', link as string)
+    assert.match(await receipt.text(), /^c2sp\.org\/tlog-proof@v1\nextra /)
+    assert.match(receipt.headers.get('content-disposition') ?? '', /filename="entry-\d+\.tlog-proof"/)
+    for (const wrong of ['999999999', 'x', '01', '-1']) {
+      assert.equal(await browser.open(`/auditor/entries/${wrong}/receipt`), 404, wrong)
+    }
     await browser.open(`/auditor/operations/${denied}`)
     assert.match(text(browser), /Nothing was signed: it was refused/)
     for (const op of ['01980000-0000-7000-8000-000000000001', 'x', `${signed}x`]) {
       assert.equal(await browser.open(`/auditor/operations/${op}`), 404, op)
     }
+  })
+
+  test('an entry that somebody changed is not called proved', async () => {
+    const owner = await service.owner()
+    const browser = await signedIn()
+    const change = (from: string, to: string) =>
+      owner.query(
+        `begin; set local session_replication_role = replica;
+         update audit.entry set leaf = convert_to(replace(convert_from(leaf, 'UTF8'), '${from}', '${to}'), 'UTF8') where op = '${signed}'; commit`,
+      )
+    await change('"n":2', '"n":1')
+    try {
+      await browser.open(`/auditor/operations/${signed}`)
+      assert.match(text(browser), /Proof not in the signed tree/)
+      assert.doesNotMatch(text(browser), /Proof in the signed tree first/)
+    } finally {
+      await change('"n":1', '"n":2')
+    }
+    await browser.open(`/auditor/operations/${signed}`)
+    assert.match(text(browser), /Proof in the signed tree/)
   })
 
   test('a table is what was searched for, and no cell of it is a formula', async () => {

@@ -11,6 +11,18 @@ import { StoredProofs } from './stored-proofs.js'
 /** Seconds after which a checkpoint is likely to cover what it does not cover yet. */
 const SOON = { 'retry-after': '1' }
 
+/** The receipt of an entry; undefined while no checkpoint covers it. @throws ServiceError `unavailable` */
+export async function formatReceipt(
+  proofs: StoredProofs,
+  index: number,
+  leaf: Buffer,
+  openings: readonly AuditOpening[],
+): Promise<string | undefined> {
+  const proof = await proofs.of(index, leafHash(leaf))
+  const extra = Buffer.from(JSON.stringify({ leaf: leaf.toString('base64'), openings }))
+  return proof && formatProof({ extra, index, ...proof })
+}
+
 /**
  * Receipts (docs/audit-format.md §8). An entry of a signing and what opens it come from a worker, who looks whose they are, and
  * every entry from the database for an auditor; the proof is made here, from hashes alone.
@@ -25,10 +37,8 @@ export function receiptDoors({ sam, db, auditors, checkpoints }: FrontServices) 
     openings: readonly AuditOpening[],
     headers: Readonly<Record<string, string>> = {},
   ): Promise<Answer<string | undefined>> {
-    const proof = await proofs.of(index, leafHash(leaf))
-    if (proof === undefined) return new Answer(202, undefined, SOON)
-    const extra = Buffer.from(JSON.stringify({ leaf: leaf.toString('base64'), openings }))
-    return new Answer(200, formatProof({ extra, index, ...proof }), headers)
+    const receipt = await formatReceipt(proofs, index, leaf, openings)
+    return receipt === undefined ? new Answer(202, undefined, SOON) : new Answer(200, receipt, headers)
   }
 
   return {

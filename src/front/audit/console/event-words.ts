@@ -70,6 +70,7 @@ const EVENT_WORDS: { readonly [Name in EventName]: Readonly<Record<Lang, string>
   'sign.abandoned': { en: 'Signing left without an outcome', pl: 'Podpisywanie pozostało bez wyniku' },
   'sign.withheld': { en: 'Signatures not handed out', pl: 'Podpisów nie wydano' },
   'sign.repeated': { en: 'The same request was answered again', pl: 'Powtórzono odpowiedź na to samo żądanie' },
+  'receipt.given': { en: 'A receipt was given', pl: 'Wydano pokwitowanie' },
   'access.refused': { en: 'A request was refused', pl: 'Odrzucono żądanie' },
   'client.created': { en: 'A client was registered', pl: 'Zarejestrowano aplikację' },
   'client.disabled': { en: 'A client was disabled', pl: 'Wyłączono aplikację' },
