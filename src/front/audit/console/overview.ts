@@ -1,6 +1,10 @@
+import { EVENTS } from '../../../audit/event.js'
+import { type StoredCheckpoint, shownCheckpoint } from '../../../audit/stored-tree.js'
+import { parseNote } from '../../../tlog/note.js'
 import { type Html, html } from '../../portal/html.js'
 import type { PageHandler, PageRequest } from '../../portal/page.js'
-import type { AuditSummary } from '../../wire.js'
+import type { Lang } from '../../portal/texts.js'
+import type { AuditEntry, AuditSummary } from '../../wire.js'
 import { findEntries } from '../log-reads.js'
 import { summarize } from '../summary.js'
 import { chart } from './chart.js'
@@ -20,6 +24,9 @@ const show: PageHandler = looking('overview', async ({ auditors }, request, look
   const texts = consoleTexts(lang)
   const summary = await summarize(auditors, look)
   const { entries } = await findEntries(auditors, look, { newest: true, most: NEWEST })
+  const anchored = { events: [EVENTS['audit.anchored'].ev], newest: true, most: 1 }
+  const [anchor] = (await findEntries(auditors, look, anchored)).entries
+  const shown = await shownCheckpoint((name, text, values) => auditors.query(name, text, values))
   const names = await namesIn(auditors, entries)
   const live = query.live === '1'
   return {
@@ -27,7 +34,7 @@ const show: PageHandler = looking('overview', async ({ auditors }, request, look
     section: consoleSection(request),
     ...(live ? { refresh: LIVE_SECONDS } : {}),
     body: html`<p class="lead">${texts.overviewLead(utc(summary.time))}</p>
-${tiles(request, summary)}
+${tiles(request, summary, shown, anchor)}
 ${unresolved(request, summary)}
 <section><h2>${texts.chart}</h2>${chart(lang, summary)}</section>
 <section><div class="head"><h2>${texts.latest}</h2><span class="hint" id="live-hint">${texts.liveHint}</span>${
@@ -45,7 +52,12 @@ function tile(state: 'plain' | 'good' | 'bad', name: string, figure: string, hin
   return html`<div class="tile ${state}"><dt>${name}</dt><dd class="figure">${figure}</dd><dd class="hint">${hint}</dd></div>`
 }
 
-function tiles({ lang }: PageRequest, summary: AuditSummary): Html {
+function tiles(
+  { lang }: PageRequest,
+  summary: AuditSummary,
+  shown: StoredCheckpoint | undefined,
+  anchor: AuditEntry | undefined,
+): Html {
   const texts = consoleTexts(lang)
   const { size, time } = summary
   return html`<dl class="tiles">${[
@@ -57,6 +69,8 @@ function tiles({ lang }: PageRequest, summary: AuditSummary): Html {
       count(lang, summary.unresolved.length),
       texts.unresolvedHint,
     ),
+    witnessTile(lang, shown),
+    anchorTile(lang, anchor, time),
     clockTile(lang, summary, time),
   ]}</dl>`
 }
@@ -64,7 +78,7 @@ function tiles({ lang }: PageRequest, summary: AuditSummary): Html {
 /** For how long entries without a checkpoint are nothing to worry about. */
 const SOON = 10_000
 
-function signedTile(lang: PageRequest['lang'], { size, time, checkpoint }: AuditSummary): Html {
+function signedTile(lang: Lang, { size, time, checkpoint }: AuditSummary): Html {
   const texts = consoleTexts(lang)
   if (checkpoint === undefined) return tile('bad', texts.signed, texts.noCheckpoint, '')
   const unsigned = Math.max(0, size - checkpoint.size)
@@ -77,8 +91,32 @@ function signedTile(lang: PageRequest['lang'], { size, time, checkpoint }: Audit
   )
 }
 
+/** Who else signed the checkpoint that is shown to others. */
+function witnessTile(lang: Lang, shown: StoredCheckpoint | undefined): Html {
+  const texts = consoleTexts(lang)
+  const { text, signatures } = shown === undefined ? { text: '', signatures: [] } : parseNote(shown.note)
+  const witnesses = signatures.map(({ name }) => name).filter((name) => name !== text.split('\n')[0])
+  return shown === undefined || witnesses.length === 0
+    ? tile('plain', texts.witnesses, texts.noWitness, texts.noWitnessHint)
+    : tile(
+        'good',
+        texts.witnesses,
+        count(lang, witnesses.length),
+        texts.witnessHint(witnesses.join(', '), count(lang, shown.size)),
+      )
+}
+
+function anchorTile(lang: Lang, anchor: AuditEntry | undefined, time: string): Html {
+  const texts = consoleTexts(lang)
+  if (anchor === undefined) return tile('plain', texts.anchor, texts.noAnchor, texts.noAnchorHint)
+  const { t, op, f = {} } = anchor.leaf
+  const age = ageInWords(lang, Date.parse(time) - Date.parse(t))
+  const of = texts.anchorHint(count(lang, Number(f.size)))
+  return tile('good', texts.anchor, texts.ago(age), html`<a href="/auditor/operations/${op}">${utc(t)}</a>, ${of}`)
+}
+
 /** What the newest of all entries about clocks says. */
-function clockTile(lang: PageRequest['lang'], { clock }: AuditSummary, time: string): Html {
+function clockTile(lang: Lang, { clock }: AuditSummary, time: string): Html {
   const texts = consoleTexts(lang)
   const newest = clock.at(-1)
   if (newest === undefined) return tile('plain', texts.clock, texts.noClock, texts.noClockHint)
