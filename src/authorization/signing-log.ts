@@ -4,6 +4,7 @@ import { type Appended, GroupCommit } from '../audit/group-commit.js'
 import type { OwnEntries } from '../audit/own-entries.js'
 import { entryValues, logItem, openingValues, Sequence } from '../audit/sequence.js'
 import type { Clock } from '../clock.js'
+import { ServiceError } from '../errors.js'
 import type { AuthorizationId, ClientId, CredentialId, SessionId, SignerId } from '../ids.js'
 import type { RetryName } from './retry.js'
 
@@ -68,8 +69,19 @@ export class SigningLog {
   /** The name of the log. */
   readonly origin: string
 
-  constructor(options: { url: string; boot: Boot; clock: Clock; origin: string; own?: OwnEntries }) {
+  readonly #covered: () => number
+
+  /** @param options.covered how many entries are known to be signed */
+  constructor(options: {
+    url: string
+    boot: Boot
+    clock: Clock
+    origin: string
+    own?: OwnEntries
+    covered?: () => number
+  }) {
     this.#clock = options.clock
+    this.#covered = options.covered ?? (() => 0)
     this.boot = options.boot
     this.origin = options.origin
     this.#commits = new GroupCommit<Guard>({
@@ -128,9 +140,15 @@ export class SigningLog {
    * the operation of `event`. Durable when it resolves.
    * @param persistUntil `performance.now()` until which a lost database is waited for; absent: refuse at once
    * @returns where it stands, and 0 or the reason (`FLUSH_REASON`) why the alternative does
+   * @throws ServiceError `unavailable` also when it stands where a signed entry was: the database was taken back to before
+   *   that one, and what was spent since is unspent there
    */
-  guarded(event: AuditEvent, alternative: AuditEvent, guard: Guard, persistUntil?: number): Promise<Appended> {
-    return this.#commits.append(logItem(event, this.#clock.now(), alternative), guard, persistUntil)
+  async guarded(event: AuditEvent, alternative: AuditEvent, guard: Guard, persistUntil?: number): Promise<Appended> {
+    const appended = await this.#commits.append(logItem(event, this.#clock.now(), alternative), guard, persistUntil)
+    if (appended.idx < this.#covered()) {
+      throw new ServiceError('unavailable', { retryAfter: 1, cause: new Error('the log was taken back') })
+    }
+    return appended
   }
 
   close(): Promise<void> {

@@ -33,8 +33,8 @@ export interface TailWatchOptions {
   /** What this process writes: compared with each tree that is signed. */
   readonly own: OwnEntries
   /** What this machine remembers of the log. */
-  readonly guard: Pick<Guard, 'fork' | 'reportFork'>
-  /** Told once when this process finds that what it wrote was replaced; the machine remembers it by then. */
+  readonly guard: Pick<Guard, 'seen' | 'fork' | 'reportFork'>
+  /** Told once when this process finds that something was replaced or taken back; the machine remembers it by then. */
   readonly onFork: (evidence: string, size: number) => void
 }
 
@@ -71,6 +71,14 @@ export class TailWatch {
     await this.#running
   }
 
+  /**
+   * How many entries are known to be signed. A new entry never stands below: the log would have been taken back to before
+   * them, and with it what was spent.
+   */
+  get covered(): number {
+    return this.#covered
+  }
+
   get bounded(): boolean {
     const now = performance.now()
     const age = this.#waiting === undefined ? 0 : now - this.#waiting.since
@@ -87,6 +95,8 @@ export class TailWatch {
   /** Reads how far log and checkpoint are. */
   async look(): Promise<void> {
     const { db, witnesses, own, guard } = this.#options
+    // Remembered before it was shown, of a tree that was there.
+    const seen = guard.seen?.size ?? 0
     const { rows } = await db.query<{ head: number; origin: string; note: string | null }>(
       `select h.size as head, l.origin, ${witnesses === undefined ? NEWEST : WITNESSED} as note
          from audit.head h, audit.log l`,
@@ -101,6 +111,8 @@ export class TailWatch {
       if (replaced !== undefined) this.#report(replacedText(replaced), signed.size)
       this.#covered = signed.size
     }
+    this.#covered = Math.max(this.#covered, seen)
+    if (head < this.#covered) this.#report(`the log has ${head} entries, and ${this.#covered} were signed`, head)
     this.#forked ||= guard.fork !== undefined
     this.#open = head - this.#covered
     if (this.#waiting !== undefined && this.#covered >= this.#waiting.size) this.#waiting = undefined

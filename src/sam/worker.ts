@@ -113,7 +113,10 @@ export async function startWorker(
   const announcer = new Announcer(hsm, announce, log.origin, transactions)
   await announcer.announce(boots.transactions)
   await announcer.announce(boots.signing)
-  const signingLog = new SigningLog({ url: settings.databaseUrl, boot: boots.signing, clock, origin: log.origin, own })
+  const signingLog = new SigningLog({
+    ...{ url: settings.databaseUrl, boot: boots.signing, clock, origin: log.origin, own },
+    covered: () => tail.covered,
+  })
   await signingLog.open()
 
   const requireClock = (databaseNow: Date) => {
@@ -156,7 +159,7 @@ export async function startWorker(
     ...{ db: pool, binding, own, guard: new Guard(settings.guardFile) },
     ...(requiredWitnesses === undefined ? {} : { witnesses: parsePolicy(requiredWitnesses) }),
     onFork: (evidence, size) => {
-      logger.fatal({ evidence }, 'the log has something else than this worker wrote: nothing is signed any more')
+      logger.fatal({ evidence }, 'the log has another past than this worker knows: nothing is signed any more')
       transactions
         .append({ type: 'audit.fork_detected', outcome: 'failed', actor: { kind: 'system' }, facts: { size } })
         .catch(() => {})

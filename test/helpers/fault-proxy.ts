@@ -20,8 +20,11 @@ export class FaultProxy {
   #statement = Buffer.alloc(0)
   #first: Buffer | undefined
 
+  #target: { readonly host: string; readonly port: number }
+
   private constructor(target: { host: string; port: number }) {
-    this.#server = createServer((client) => this.#serve(client, target))
+    this.#target = target
+    this.#server = createServer((client) => this.#serve(client))
   }
 
   /** @param url PostgreSQL connection string of the real server */
@@ -51,17 +54,24 @@ export class FaultProxy {
     if (mode === 'refuse') for (const pair of this.#pairs) cut(pair)
   }
 
+  /** Another server is the database from now on; connections to the former are cut. */
+  failOver(url: string): void {
+    const { hostname, port } = new URL(url)
+    this.#target = { host: hostname, port: Number(port) }
+    for (const pair of this.#pairs) cut(pair)
+  }
+
   async close(): Promise<void> {
     for (const pair of this.#pairs) cut(pair)
     await new Promise((resolve) => this.#server.close(resolve))
   }
 
-  #serve(client: Socket, target: { host: string; port: number }): void {
+  #serve(client: Socket): void {
     if (this.#mode === 'refuse') {
       client.destroy()
       return
     }
-    const server = connect(target)
+    const server = connect(this.#target)
     const pair: [Socket, Socket] = [client, server]
     this.#pairs.add(pair)
     let doomed = false

@@ -27,7 +27,7 @@ const theirs = signer()
 
 /** A watch over what answers so, with nothing written by itself. */
 function watching(query: (text: string) => Promise<unknown>, more: Partial<TailWatchOptions> = {}): TailWatch {
-  const guard = { fork: undefined, reportFork: () => {} }
+  const guard = { seen: undefined, fork: undefined, reportFork: () => {} }
   return new TailWatch({ db: { query } as never, binding, own: new OwnEntries(), guard, onFork: () => {}, ...more })
 }
 
@@ -64,8 +64,33 @@ test('a log that cannot be looked at counts as unsigned', async () => {
 test('a machine that remembers a fork signs nothing', async () => {
   const rows = (text: string) =>
     text.includes('audit.head') ? [{ head: 10, origin: ORIGIN, note: ours.note(10) }] : [ours.bound]
-  const guard = { fork: 'evidence', reportFork: () => {} }
+  const guard = { seen: undefined, fork: 'evidence', reportFork: () => {} }
   const watch = watching(async (text) => ({ rows: rows(text), rowCount: 1 }), { guard })
   await watch.look()
   assert.equal(watch.bounded, false)
+})
+
+test('a log that is shorter than what was signed was taken back: nothing is signed any more', async () => {
+  const known = { seen: undefined, fork: undefined }
+  for (const [seen, heads] of [
+    [undefined, [HEAD, HEAD - 1]],
+    [{ origin: ORIGIN, size: HEAD, root: Buffer.from(EMPTY_ROOT) }, [HEAD - 1]],
+  ] as const) {
+    const reported: string[] = []
+    const guard = { ...known, seen, reportFork: (evidence: string) => reported.push(evidence) }
+    let head = 0
+    const watch = watching(
+      async (text) => ({
+        rows: text.includes('audit.head') ? [{ head, origin: ORIGIN, note: ours.note(head) }] : [ours.bound],
+        rowCount: 1,
+      }),
+      { guard },
+    )
+    for (head of heads) await watch.look()
+    assert.equal(watch.bounded, false)
+    assert.deepEqual(reported, [`the log has ${HEAD - 1} entries, and ${HEAD} were signed`])
+    head = HEAD + 1
+    await watch.look()
+    assert.equal(watch.bounded, false, 'also when it has grown again')
+  }
 })
