@@ -63,9 +63,20 @@ export class TestLog {
   signing: CheckpointKey
   readonly #keys: CheckpointKey[] = []
 
-  constructor() {
+  /** The origin in its checkpoints. */
+  readonly name: string
+
+  /** @param signing who signs it; a key that is made for it unless given */
+  constructor(origin = ORIGIN, signing = makeCheckpointKey(origin)) {
+    this.name = origin
     const writer = this.unannounced('init')
-    const f = { origin: ORIGIN, generation: 1, demo: 0, instance: id(), device: base64url(spki(this.device.publicKey)) }
+    const f = {
+      origin: this.name,
+      generation: 1,
+      demo: 0,
+      instance: id(),
+      device: base64url(spki(this.device.publicKey)),
+    }
     const operator = id()
     this.commit(writer, [
       {
@@ -78,7 +89,8 @@ export class TestLog {
       this.announcement(writer.boot),
     ])
     this.start('sam')
-    this.signing = this.newCheckpointKey()
+    this.signing = signing
+    this.#announceKey(signing)
   }
 
   /** A new process, announced by the oldest worker, or by itself. */
@@ -96,7 +108,7 @@ export class TestLog {
   }
 
   announcement(boot: Boot): AuditEvent {
-    const text = Buffer.from(announcementText(ORIGIN, boot))
+    const text = Buffer.from(announcementText(this.name, boot))
     const signature = boot.kind === 'keeper' ? sign(null, text, this.signing.privateKey) : this.deviceSigns(text)
     return {
       type: 'audit.start',
@@ -115,10 +127,14 @@ export class TestLog {
 
   /** Makes a checkpoint key, and names it in the log. */
   newCheckpointKey(): CheckpointKey {
-    const made = makeCheckpointKey(ORIGIN)
-    this.trust(made)
-    this.nameKey(made, this.deviceSigns(`paraph/checkpoint-key/v1\n${ORIGIN}\n${formatVkey(made.key)}\n`))
+    const made = makeCheckpointKey(this.name)
+    this.#announceKey(made)
     return made
+  }
+
+  #announceKey(made: CheckpointKey): void {
+    this.trust(made)
+    this.nameKey(made, this.deviceSigns(`paraph/checkpoint-key/v1\n${this.name}\n${formatVkey(made.key)}\n`))
   }
 
   /** The policy lists this key from now on. */
@@ -193,7 +209,7 @@ export class TestLog {
 
   /** A signed note of whatever size and root. */
   sign(size: number, root: Hash, by: CheckpointKey = this.signing, seconds = Math.ceil(this.now / 1000)): string {
-    const text = checkpointText({ origin: ORIGIN, size, root })
+    const text = checkpointText({ origin: this.name, size, root })
     const own = sign(null, Buffer.from(text), by.privateKey)
     const cosigned = this.witnesses.map(({ key, privateKey }) => {
       const bytes = sign(null, Buffer.from(cosignedText(text, seconds)), privateKey)
