@@ -220,6 +220,8 @@ def complete(operation, case, body):
             body[name] = [digest(number) for number in range(min(len(body[name]), 3))]
     if "hashAlgorithmOID" in body or "hashes" in body:
         body["hashAlgorithmOID"] = SHA256
+    if operation.endswith("Timestamp"):
+        body.update(hash=digest(0), hashAlgo=SHA256)
     if operation.endswith("AuthLogin"):
         body.pop("refresh_token", None)
     if operation.endswith("CredentialsList"):
