@@ -31,7 +31,7 @@ async function send(options: InjectOptions) {
 
 test('a method that does not exist is 501, whatever else is wrong with the request', async () => {
   const urls = [
-    '/csc/v1/signatures/timestamp',
+    '/csc/v1/signatures/signDoc',
     '/csc/v2/signatures/signDoc',
     '/csc/v3/info',
     '/csc',
