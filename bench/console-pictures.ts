@@ -2,15 +2,27 @@
  * Makes a log as a day of the service leaves it, looks at it in the auditor's console as auditors do, and puts pictures of
  * that into docs/pictures/. PICTURES_ENTRIES says how long the log is.
  */
+import { generateKeyPairSync } from 'node:crypto'
 import { mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
+import { freePort } from '../src/db/cluster.js'
+import { openCheckpointKey } from '../src/hsm/checkpoint-key.js'
 import { operatorTokenFile } from '../src/sam/demo.js'
+import { formatVkey, noteKey } from '../src/tlog/note.js'
+import { parsePolicy } from '../src/tlog/policy.js'
+import { serveWitness } from '../src/witness/server.js'
+import { beginState, Witness, witnessKey } from '../src/witness/witness.js'
 import { DESKTOP, launch, type Page, PHONE } from '../test/helpers/chromium.js'
 import { startTestServer } from '../test/helpers/temp-database.js'
 import { type Answer, TestService, type TestSigner } from '../test/helpers/test-service.js'
 
 const ENTRIES = Number(process.env['PICTURES_ENTRIES'] ?? 100_000)
 const FOLDER = 'docs/pictures'
+const PICTURES = new Set([
+  ...['overview-desktop', 'operation-desktop', 'entries-desktop-dark'],
+  ...['overview-phone', 'entries-phone', 'operation-phone'],
+])
 const AT_ONCE = 48
 const P256 = '1.2.840.10045.4.3.2'
 const HASH = Buffer.alloc(32, 7).toString('base64')
@@ -23,8 +35,9 @@ interface Signer extends TestSigner {
 
 const server = await startTestServer({ shared_buffers: '128MB' })
 process.env['PARAPH_TEST_PG'] = server.url
-const service = await TestService.start({ forBrowser: true, keys: [] })
-const browser = await launch()
+const service = await TestService.start({ forBrowser: true, keys: [], keeper: false })
+const witness = await startWitness('witness.example')
+await service.startKeeper({ witnesses: witness.policy })
 try {
   const signers: Signer[] = []
   for (const name of ['anna.nowak', 'jan.kowalski', 'maria.wisniewska', 'piotr.zielinski']) {
@@ -37,9 +50,26 @@ try {
   const { entries } = await service.checkWorld()
   process.stdout.write(`${entries.length} entries, and every one of them as it should be\n`)
 } finally {
-  await browser.close()
   await service.close()
+  await witness.close()
   await server.stop()
+}
+
+/** Somebody outside who cosigns the log, as `paraph witness` does. */
+async function startWitness(name: string) {
+  const { privateKey } = generateKeyPairSync('ed25519')
+  const vkey = formatVkey(witnessKey(name, privateKey))
+  const stateFile = join(service.folder, 'witness')
+  beginState(stateFile, vkey)
+  const key = await openCheckpointKey(service.checkpointHsmUri)
+  const { origin } = await service.admin('log.origin', {})
+  const logs = [noteKey(origin, key.type, key.publicKey)]
+  key.close()
+  const port = await freePort()
+  const host = '127.0.0.1'
+  const watching = new Witness({ name, privateKey, logs, stateFile, clock: service.clock })
+  const { close } = await serveWitness(watching, { host, port, logger: service.logger })
+  return { policy: parsePolicy(`witness ${name} ${vkey} http://${host}:${port}\nquorum ${name}\n`), close }
 }
 
 /** The clocks go on by an hour after each, so that the log is a day long; the last hour is the present one. */
@@ -101,11 +131,12 @@ async function patiently<T>(work: () => Promise<T>): Promise<T> {
 
 async function takePictures(): Promise<void> {
   mkdirSync(FOLDER, { recursive: true })
+  const browser = await launch()
   const token = readFileSync(operatorTokenFile(service.keysDir, 'auditor'), 'utf8')
   const looks = [
     ['desktop', { ...DESKTOP, locale: 'en-GB' }],
     ['desktop-dark', { ...DESKTOP, locale: 'en-GB', colorScheme: 'dark' }],
-    ['phone', { ...PHONE, deviceScaleFactor: 1.5, locale: 'en-GB' }],
+    ['phone', { ...PHONE, deviceScaleFactor: 1.25, locale: 'en-GB' }],
   ] as const
   for (const [name, options] of looks) {
     const context = await browser.newContext(options)
@@ -116,16 +147,21 @@ async function takePictures(): Promise<void> {
     await page.waitForURL(`${service.publicUrl}/auditor`)
     await page.reload()
     await take(page, `overview-${name}`)
-    await page.goto(`${service.publicUrl}/auditor/entries?event=sign`)
+    await page.goto(`${service.publicUrl}/auditor/entries?outcome=refused`)
     await take(page, `entries-${name}`)
+    await page.goto(`${service.publicUrl}/auditor/entries?event=sign.outcome`)
     await page.locator('td.what a').first().click()
     await page.waitForURL(/operations/)
     await page.locator('.story summary').last().click()
     await take(page, `operation-${name}`)
     await context.close()
   }
+  await browser.close()
 }
 
 async function take(page: Page, name: string): Promise<void> {
-  await page.screenshot({ path: `${FOLDER}/console-${name}.png` })
+  const { width, height } = page.viewportSize() ?? DESKTOP.viewport
+  // Of a phone what a thumb's movement brings up, too.
+  const clip = { x: 0, y: 0, width, height: width < height ? 1.5 * height : height }
+  if (PICTURES.has(name)) await page.screenshot({ path: `${FOLDER}/console-${name}.png`, fullPage: true, clip })
 }

@@ -206,13 +206,29 @@ describe('the pages', () => {
   test('the overview tells how the log stands, and refreshes itself only when asked', async () => {
     const browser = await signedIn()
     await browser.open('/auditor')
-    assert.match(text(browser), /Signed by a checkpoint All entries|entr(y|ies) not yet/)
-    assert.match(text(browser), /Intentions without an outcome 0/)
+    assert.match(text(browser), /Checkpoint (All signed|\d+ not signed yet)/)
+    assert.match(text(browser), /Unresolved 0 /)
     assert.match(text(browser), /signings 1 /)
     assert.doesNotMatch(browser.html, /http-equiv/)
     await browser.open('/auditor?live=1')
     assert.match(browser.html, /<meta http-equiv="refresh" content="10">/)
     assert.match(browser.html, /href="\/auditor"[^>]*>Stop refreshing/)
+  })
+
+  test('who cosigned the checkpoint that others are shown is named', async () => {
+    const browser = await signedIn()
+    await browser.open('/auditor')
+    assert.match(text(browser), /Witnesses None /)
+    const owner = await service.owner()
+    const line = `— witness.example/<b> ${Buffer.alloc(76, 7).toString('base64')}\n`
+    await owner.query(
+      `with newest as (select max(size) as size from audit.checkpoint),
+            cosigned as (insert into audit.cosignature (size, witness, line) select size, 'w', $1 from newest)
+       insert into audit.witnessed (size) select size from newest`,
+      [line],
+    )
+    await browser.open('/auditor')
+    assert.match(text(browser), /Witnesses 1 cosigned witness\.example\/&lt;b&gt;: the tree of/)
   })
 
   test('an intention without an outcome is told and linked', async () => {
@@ -226,7 +242,7 @@ describe('the pages', () => {
     )
     try {
       await browser.open('/auditor')
-      assert.match(text(browser), /Intentions without an outcome 1/)
+      assert.match(text(browser), /Unresolved 1 /)
       assert.match(browser.html, new RegExp(`href="/auditor/operations/${op}"`))
     } finally {
       await owner.query('update paraph.signing set state = $2, deadline = $3 where op = $1', [
@@ -280,7 +296,7 @@ describe('the pages', () => {
     }
     const page = text(browser)
     assert.match(page, /2 documents signed/)
-    assert.match(page, /signer@example\.test through CSC auth\/login/)
+    assert.match(page, /Signer signer@example\.test Client CSC auth\/login/)
     assert.match(page, /code from an authenticator app/)
     assert.match(page, /Proof in the signed tree first signed with the tree of/)
     assert.deepEqual(

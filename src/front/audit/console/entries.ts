@@ -67,6 +67,7 @@ function givenIn({ query }: PageRequest): Record<string, string> {
   )
 }
 
+const EXAMPLE = '2026-11-24 20:00'
 const INSTANT = /^(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d)(:\d\d(?:\.\d{1,3})?)?)?Z?$/
 
 /** Times are written as these pages show them, the end of them left out at will. @throws ServiceError `parameter_invalid` */
@@ -167,6 +168,6 @@ function filterForm({ lang }: PageRequest, given: Readonly<Record<string, string
   return html`<details class="filters card"${open ? html` open` : undefined}><summary>${texts.filters}${chosen}</summary><form method="get" action="/auditor/entries">
 <div><label for="event">${texts.event}</label><select id="event" name="event">${option('', texts.any, given.event ?? '')}${events}</select></div>
 <div><label for="outcome">${texts.outcome}</label><select id="outcome" name="outcome">${option('', texts.any, given.outcome ?? '')}${outcomes}</select></div>
-${input('from', texts.example)}${input('to', texts.example)}${input('signer')}${input('client')}${input('credential')}${input('digest')}${input('operation')}
+${input('from', EXAMPLE)}${input('to', EXAMPLE)}${input('signer')}${input('client')}${input('credential')}${input('digest')}${input('operation')}
 <div class="actions"><button>${texts.search}</button><a class="button quiet" href="/auditor/entries">${texts.clear}</a></div></form></details>`
 }

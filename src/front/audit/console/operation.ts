@@ -94,7 +94,7 @@ function glance(lang: Lang, story: AuditStory, names: Names, proofs: Proofs): Ht
   const credential = said('credential')
   const rows: [string, Html | undefined][] = [
     [texts.outcome, outcomeMark(lang, last.leaf.out)],
-    [texts.who, html`${whoDid(lang, first, names)}`],
+    [texts.who, signer === undefined ? html`${whoDid(lang, first, names)}` : undefined],
     [texts.signerName, signer === undefined ? undefined : html`${names.signer(signer)}`],
     [texts.clientName, client === undefined ? undefined : html`${names.client(client)}`],
     [texts.credential, credential && html`<span class="mono">${credential}</span>`],

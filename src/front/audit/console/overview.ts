@@ -9,7 +9,6 @@ import { findEntries } from '../log-reads.js'
 import { summarize } from '../summary.js'
 import { chart } from './chart.js'
 import { entryTable } from './entry-table.js'
-import { eventInWords } from './event-words.js'
 import { looking } from './looking.js'
 import { namesIn } from './names.js'
 import { consoleSection } from './section.js'
@@ -65,7 +64,7 @@ function tiles(
     signedTile(lang, summary),
     tile(
       summary.unresolved.length === 0 ? 'good' : 'bad',
-      texts.unresolved,
+      texts.unresolvedShort,
       count(lang, summary.unresolved.length),
       texts.unresolvedHint,
     ),
@@ -86,7 +85,7 @@ function signedTile(lang: Lang, { size, time, checkpoint }: AuditSummary): Html 
   return tile(
     unsigned > 0 && age > SOON ? 'bad' : 'good',
     texts.signed,
-    unsigned === 0 ? texts.allSigned : texts.unsigned(count(lang, unsigned), unsigned === 1),
+    unsigned === 0 ? texts.allSigned : texts.unsigned(count(lang, unsigned)),
     texts.checkpointHint(count(lang, checkpoint.size), ageInWords(lang, age)),
   )
 }
@@ -101,7 +100,7 @@ function witnessTile(lang: Lang, shown: StoredCheckpoint | undefined): Html {
     : tile(
         'good',
         texts.witnesses,
-        count(lang, witnesses.length),
+        texts.cosigned(count(lang, witnesses.length)),
         texts.witnessHint(witnesses.join(', '), count(lang, shown.size)),
       )
 }
@@ -125,8 +124,8 @@ function clockTile(lang: Lang, { clock }: AuditSummary, time: string): Html {
   return tile(
     ev === 'clock.sync' && out === 'ok' ? 'good' : 'bad',
     texts.clock,
-    eventInWords(lang, ev),
-    html`<a href="/auditor/operations/${op}">${utc(t)}</a>, ${age}`,
+    texts.clockStates[ev] ?? ev,
+    html`<a href="/auditor/operations/${op}">${utc(t)}</a>, ${texts.ago(age)}`,
   )
 }
 

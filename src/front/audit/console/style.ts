@@ -16,7 +16,7 @@ nav.console button { border-color: transparent; padding-right: 0; }
 .head { display: flex; flex-wrap: wrap; gap: .3rem 1rem; align-items: center; justify-content: space-between; }
 .head h2, .head h3 { margin: 0; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .7rem; margin: 1.1rem 0; }
-.tile { min-width: 0; overflow-wrap: anywhere; background: var(--card); border: 1px solid var(--line); border-left: 4px solid var(--line); border-radius: 10px; padding: .7rem .95rem; }
+.tile { min-width: 0; overflow-wrap: break-word; background: var(--card); border: 1px solid var(--line); border-left: 4px solid var(--line); border-radius: 10px; padding: .7rem .95rem; }
 .tile.good { border-left-color: var(--good); }
 .tile.bad { border-left-color: var(--bad); background: var(--bad-paper); }
 .tile dt { font-size: .9rem; }
@@ -67,7 +67,7 @@ time b { font-weight: 400; }
 .mark.failed, .mark.indeterminate { color: var(--bad); background: var(--bad-paper); }
 .message.plain { background: var(--code); }
 select { width: 100%; font: inherit; color: inherit; background: var(--paper); padding: .65rem .6rem; border: 1px solid var(--faint); border-radius: 9px; min-height: 2.9rem; }
-.filters { padding: .6rem 1rem 1rem; margin: .9rem 0; }
+.filters { padding: .4rem 1rem .7rem; margin: .9rem 0; }
 .filters summary { font-size: 1.05rem; }
 .filters summary code { font-weight: 400; font-size: .82rem; }
 .filters form { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 13rem), 1fr)); gap: .2rem 1rem; align-items: end; }
@@ -100,7 +100,7 @@ pre code { background: none; padding: 0; overflow-wrap: normal; white-space: pre
   .entries tr { display: grid; grid-template-columns: 1fr auto; gap: .1rem .8rem; border-top: 1px solid var(--line); padding: .6rem 0; }
   .entries td { border: 0; padding: 0; }
   .entries .what { grid-row: 1; grid-column: 1; min-width: 0; }
-  .entries .out { grid-row: 1; grid-column: 2; }
+  .entries .out { grid-row: 1; grid-column: 2; justify-self: end; }
   .entries .when { grid-row: 2; grid-column: 1; }
   .entries .index { grid-row: 2; grid-column: 2; }
   .entries .who, .entries .more { grid-column: 1 / -1; }
