@@ -7,6 +7,8 @@
  * `npm run test:interop` is the same for the files below test/interop/, which run foreign tools; INTEROP_MINUTES=30 gives
  * those that search for faults so many minutes more.
  *
+ * `npm run test:long` is the same for those below test/long/, which take too long for every change.
+ *
  * Any other option is for Node's runner (`--test-name-pattern=replay`). What the system lacks is named with the command that
  * installs it, and a skipped test fails the run, save those that need root: they are named where an ordinary user runs
  * this. A test file finds in its environment
@@ -61,7 +63,9 @@ const options = process.argv.slice(2).filter((argument) => argument.startsWith('
 const words = process.argv.slice(2).filter((argument) => !argument.startsWith('-'))
 const verbose = options.includes('--verbose')
 const interop = options.includes('--interop')
-const nodeOptions = options.filter((option) => option !== '--verbose' && option !== '--interop')
+/** Of which folder below test/ all files are run; without one, those of no folder that has a run of its own. */
+const only = interop ? 'interop/' : options.includes('--long') ? 'long/' : undefined
+const nodeOptions = options.filter((option) => !['--verbose', '--interop', '--long'].includes(option))
 
 /** Leaders of the process groups under way. */
 const children = new Set<number>()
@@ -71,14 +75,15 @@ process.exitCode = await main()
 
 async function main(): Promise<number> {
   const missing = await missingRequirements()
+  const files = testFiles().filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
   if (interop) {
-    for (const make of [makePython, makeFsck]) await make().catch((error: unknown) => missing.push(String(error)))
+    const tools = [makePython, ...(files.some((file) => file.includes('tessera')) ? [makeFsck] : [])]
+    for (const make of tools) await make().catch((error: unknown) => missing.push(String(error)))
   }
   if (missing.length > 0) {
     print([...missing, '', '0 passed, 1 failed'])
     return 1
   }
-  const files = testFiles().filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
   if (files.length === 0) {
     print([`No test file has a path with ${words.join(' or ')}`, '', '0 passed, 1 failed'])
     return 1
@@ -112,10 +117,11 @@ async function main(): Promise<number> {
   }
 }
 
-/** By their sources, since .build keeps what was compiled from files that are gone. Foreign tools have their own run. */
+/** By their sources, since .build keeps what was compiled from files that are gone. */
 function testFiles(): string[] {
   return (readdirSync(join(root, 'test'), { recursive: true }) as string[])
-    .filter((file) => file.endsWith('.test.ts') && file.startsWith('interop/') === interop)
+    .filter((file) => file.endsWith('.test.ts'))
+    .filter((file) => (only === undefined ? !/^(interop|long)\//.test(file) : file.startsWith(only)))
     .sort()
 }
 
